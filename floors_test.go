@@ -1,0 +1,98 @@
+package main
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// floor places every package of the house. A package imports only from lower
+// floors; packages of one floor do not know each other.
+var floor = map[string]int{
+	"event":                0,
+	"capture/packet":       0,
+	"capture/flow":         0,
+	"capture/stat":         0,
+	"capture/filter":       0,
+	"correlate/spot":       0,
+	"correlate/anomalyzer": 0,
+	"correlate/window":     0,
+	"capture":              1,
+	"capture/process":      1,
+	"traps":                1,
+	"correlate":            1,
+	"link":                 1,
+	"siem":                 1,
+	"siem/ecs":             1,
+	"modes":                3,
+	".":                    4,
+}
+
+// exceptions are the imports that the floors forbid and the house allows, each
+// with its reason.
+var exceptions = map[[2]string]string{
+	{"siem", "siem/ecs"}:               "a destination writes the records that siem/ecs encodes",
+	{"capture/stat", "capture/packet"}: "a counter reads the one Parsed that every packet passes in",
+	{"capture/flow", "capture/packet"}: "a flow key is made from the one Parsed that every packet passes in",
+}
+
+func TestFloors(t *testing.T) {
+	eachSource(t, parser.ImportsOnly, func(path, pkg string, file *ast.File) {
+		here, known := floor[pkg]
+		if !known {
+			t.Errorf("package %s stands on no floor: give it one in floors_test.go", pkg)
+		}
+		for _, spec := range file.Imports {
+			dep, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "vft/")
+			if !ours || floor[dep] < here || exceptions[[2]string{pkg, dep}] != "" {
+				continue
+			}
+			t.Errorf("%s: package %s (floor %d) may not import %s (floor %d)", path, pkg, here, dep, floor[dep])
+		}
+	})
+}
+
+func TestOnePackageComment(t *testing.T) {
+	comments := map[string][]string{}
+	eachSource(t, parser.PackageClauseOnly|parser.ParseComments, func(path, pkg string, file *ast.File) {
+		comments[pkg] = slices.Grow(comments[pkg], 0)
+		if file.Doc != nil {
+			comments[pkg] = append(comments[pkg], path)
+		}
+	})
+	for pkg, at := range comments {
+		if len(at) != 1 {
+			t.Errorf("package %s has %d package comments (%s), not one", pkg, len(at), strings.Join(at, ", "))
+		}
+	}
+}
+
+// eachSource calls visit for every Go file of the product, tests left out.
+func eachSource(t *testing.T, mode parser.Mode, visit func(path, pkg string, file *ast.File)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (strings.HasPrefix(d.Name(), ".") && path != "." || d.Name() == "testdata" || d.Name() == "e2e") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, mode)
+		if err != nil {
+			return err
+		}
+		visit(path, filepath.ToSlash(filepath.Dir(path)), file)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
