@@ -15,6 +15,7 @@ import (
 // floors; packages of one floor do not know each other.
 var floor = map[string]int{
 	"event":                0,
+	"yamlfile":             0,
 	"capture/packet":       0,
 	"capture/flow":         0,
 	"capture/stat":         0,
@@ -29,6 +30,7 @@ var floor = map[string]int{
 	"link":                 1,
 	"siem":                 1,
 	"siem/ecs":             1,
+	"modes/config":         2,
 	"modes":                3,
 	".":                    4,
 }
