@@ -1,0 +1,303 @@
+package packet
+
+import "encoding/binary"
+
+var be = binary.BigEndian
+
+// EtherType values (IEEE 802 Numbers, IANA).
+const (
+	etherIPv4     = 0x0800
+	etherARP      = 0x0806
+	etherTEB      = 0x6558 // transparent Ethernet bridging
+	etherRARP     = 0x8035
+	etherVLAN     = 0x8100
+	etherIPv6     = 0x86dd
+	etherPPP      = 0x880b
+	etherMPLS     = 0x8847
+	etherMPLSmc   = 0x8848
+	etherPPPoE    = 0x8864
+	etherQinQ     = 0x88a8
+	etherOldQinQ1 = 0x9100
+	etherOldQinQ2 = 0x9200
+	maxLength     = 1500 // a smaller type field is an IEEE 802.3 length
+)
+
+func (p *Parsed) ethernet(b []byte) {
+	if len(b) < 14 {
+		p.short(ShortLink)
+		return
+	}
+	p.LinkOff = p.at(b)
+	p.HasMAC = true
+	copy(p.DstMAC[:], b)
+	copy(p.SrcMAC[:], b[6:])
+	p.etherType(be.Uint16(b[12:]), b[14:])
+}
+
+// etherType decodes what follows a type field. Every turn of the loop consumes
+// a tag of four bytes.
+func (p *Parsed) etherType(t uint16, b []byte) {
+	for {
+		switch t {
+		case etherVLAN, etherQinQ, etherOldQinQ1, etherOldQinQ2:
+			if len(b) < 4 {
+				p.short(ShortLink)
+				return
+			}
+			p.vlan(be.Uint16(b))
+			t, b = be.Uint16(b[2:]), b[4:]
+			continue
+		}
+		p.EtherType = t
+		p.protocol(t, b)
+		return
+	}
+}
+
+func (p *Parsed) vlan(tci uint16) {
+	if int(p.VLANs) < len(p.VLAN) {
+		p.VLAN[p.VLANs] = tci & 0x0fff
+	}
+	if p.VLANs < 255 {
+		p.VLANs++
+	}
+}
+
+// protocol decodes a network layer, or a shim before it, by its EtherType.
+func (p *Parsed) protocol(t uint16, b []byte) {
+	switch t {
+	case etherIPv4:
+		p.ipv4(b)
+	case etherIPv6:
+		p.ipv6(b)
+	case etherARP, etherRARP:
+		p.arp(b)
+	case etherMPLS, etherMPLSmc:
+		p.mpls(b)
+	case etherPPPoE:
+		p.pppoe(b)
+	case etherPPP:
+		p.ppp(b)
+	case etherTEB:
+		p.ethernet(b)
+	default:
+		if t <= maxLength {
+			p.llc(b)
+			return
+		}
+		p.fault(UnknownNetwork)
+	}
+}
+
+// llc decodes IEEE 802.2, with SNAP (RFC 1042) when it says so.
+func (p *Parsed) llc(b []byte) {
+	if len(b) < 3 {
+		p.short(ShortLink)
+		return
+	}
+	switch {
+	case b[0] == 0xaa && b[1] == 0xaa && b[2] == 3:
+		p.snap(b[3:])
+	case b[0] == 0x06 && b[1] == 0x06 && b[2] == 3:
+		p.etherType(etherIPv4, b[3:])
+	case b[0] == 0xfe && b[1] == 0xfe && b[2] == 3: // ISO network protocols: NLPID
+		p.nlpid(b[3:])
+	default:
+		p.fault(UnknownNetwork)
+	}
+}
+
+func (p *Parsed) snap(b []byte) {
+	if len(b) < 5 {
+		p.short(ShortLink)
+		return
+	}
+	oui, pid := uint32(b[0])<<16|uint32(be.Uint16(b[1:])), be.Uint16(b[3:])
+	switch {
+	case oui == 0 || oui == 0x0000f8: // encapsulated Ethernet, IEEE 802.1H
+		p.etherType(pid, b[5:])
+	case oui == 0x0080c2 && pid == 7: // RFC 2684 bridged Ethernet without FCS, after two bytes of padding
+		p.after(b[5:], 2, (*Parsed).ethernet)
+	default:
+		p.fault(UnknownNetwork)
+	}
+}
+
+// nlpid decodes by an ISO/IEC TR 9577 protocol identifier, as frame relay uses it (RFC 2427).
+func (p *Parsed) nlpid(b []byte) {
+	if len(b) < 1 {
+		p.short(ShortLink)
+		return
+	}
+	switch b[0] {
+	case 0xcc:
+		p.etherType(etherIPv4, b[1:])
+	case 0x8e:
+		p.etherType(etherIPv6, b[1:])
+	case 0x80:
+		p.snap(b[1:])
+	case 0xcf:
+		p.ppp(b[1:])
+	default:
+		p.fault(UnknownNetwork)
+	}
+}
+
+// mpls removes labels (RFC 3032) and guesses what follows by its first nibble,
+// as RFC 4928 section 3 lets it.
+func (p *Parsed) mpls(b []byte) {
+	for {
+		if len(b) < 4 {
+			p.short(ShortLink)
+			return
+		}
+		bottom := b[2]&1 == 1
+		b = b[4:]
+		if bottom {
+			break
+		}
+	}
+	if len(b) == 0 {
+		p.short(ShortLink)
+		return
+	}
+	switch b[0] >> 4 {
+	case 4:
+		p.etherType(etherIPv4, b)
+	case 6:
+		p.etherType(etherIPv6, b)
+	case 0: // control word of an Ethernet pseudowire (RFC 4448)
+		p.after(b, 4, (*Parsed).ethernet)
+	default:
+		p.fault(UnknownNetwork)
+	}
+}
+
+// pppoe decodes a PPPoE session header (RFC 2516).
+func (p *Parsed) pppoe(b []byte) {
+	if len(b) < 6 {
+		p.short(ShortLink)
+		return
+	}
+	if b[1] != 0 { // discovery, no PPP inside
+		p.fault(UnknownNetwork)
+		return
+	}
+	p.ppp(b[6:])
+}
+
+// ppp decodes PPP (RFC 1661), in HDLC framing (RFC 1662) or not; the protocol
+// number may be compressed to one odd byte.
+func (p *Parsed) ppp(b []byte) {
+	if len(b) >= 2 && b[0] == 0xff && b[1] == 3 {
+		b = b[2:]
+	} else if len(b) >= 4 && (b[0] == 0x0f || b[0] == 0x8f) && b[1] == 0 { // Cisco HDLC in a PPP capture
+		p.etherType(be.Uint16(b[2:]), b[4:])
+		return
+	}
+	if len(b) < 2 {
+		p.short(ShortLink)
+		return
+	}
+	proto, n := be.Uint16(b), 2
+	if b[0]&1 == 1 {
+		proto, n = uint16(b[0]), 1
+	}
+	switch proto {
+	case 0x0021:
+		p.etherType(etherIPv4, b[n:])
+	case 0x0057:
+		p.etherType(etherIPv6, b[n:])
+	case 0x0281:
+		p.etherType(etherMPLS, b[n:])
+	default:
+		p.fault(UnknownNetwork)
+	}
+}
+
+// sll decodes the Linux cooked header, version 1.
+func (p *Parsed) sll(b []byte) {
+	if len(b) < 16 {
+		p.short(ShortLink)
+		return
+	}
+	p.cooked(be.Uint16(b[2:]), be.Uint16(b[4:]), b[6:14], be.Uint16(b[14:]), b[16:])
+}
+
+// sll2 decodes the Linux cooked header, version 2.
+func (p *Parsed) sll2(b []byte) {
+	if len(b) < 20 {
+		p.short(ShortLink)
+		return
+	}
+	p.cooked(be.Uint16(b[8:]), uint16(b[11]), b[12:20], be.Uint16(b), b[20:])
+}
+
+// cooked goes on after a Linux cooked header: hardware is an ARPHRD_ value,
+// which tells what protocol means.
+func (p *Parsed) cooked(hardware, addrLen uint16, addr []byte, protocol uint16, b []byte) {
+	const (
+		arphrdFrad     = 770
+		arphrdRadiotap = 803
+		arphrdNetlink  = 824
+		protoLLC       = 0x0004
+		protoNovell    = 0x0001
+	)
+	if addrLen == 6 {
+		p.HasMAC = true
+		copy(p.SrcMAC[:], addr)
+	}
+	switch {
+	case hardware == arphrdRadiotap:
+		p.radiotap(b)
+	case hardware == arphrdNetlink, protocol == protoNovell:
+		p.fault(UnknownNetwork)
+	case hardware == arphrdFrad:
+		p.frameRelay(b)
+	case protocol == protoLLC:
+		p.llc(b)
+	case protocol <= maxLength:
+		p.fault(UnknownNetwork)
+	default:
+		p.etherType(protocol, b)
+	}
+}
+
+// loopback decodes the address family of BSD loopback captures. The writer's
+// byte order is not known; families are small, so the order that gives a small
+// number is right.
+func (p *Parsed) loopback(b []byte) {
+	if len(b) < 4 {
+		p.short(ShortLink)
+		return
+	}
+	family := be.Uint32(b)
+	if family > 0xffff {
+		family = binary.LittleEndian.Uint32(b)
+	}
+	switch family {
+	case 2:
+		p.etherType(etherIPv4, b[4:])
+	case 10, 24, 28, 30: // Linux; NetBSD and OpenBSD; FreeBSD; Darwin
+		p.etherType(etherIPv6, b[4:])
+	default:
+		if family > maxLength {
+			p.etherType(uint16(min(family, 0xffff)), b[4:])
+			return
+		}
+		p.fault(UnknownNetwork)
+	}
+}
+
+func (p *Parsed) rawIP(b []byte) {
+	switch {
+	case len(b) == 0:
+		p.short(ShortLink)
+	case b[0]>>4 == 4:
+		p.ipv4(b)
+	case b[0]>>4 == 6:
+		p.ipv6(b)
+	default:
+		p.fault(UnknownNetwork)
+	}
+}

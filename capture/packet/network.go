@@ -1,0 +1,149 @@
+package packet
+
+// IP protocol numbers (IANA).
+const (
+	protoHopByHop  = 0
+	protoICMP      = 1
+	protoIPIP      = 4
+	protoTCP       = 6
+	protoUDP       = 17
+	protoIPv6      = 41
+	protoRouting   = 43
+	protoFragment  = 44
+	protoGRE       = 47
+	protoAH        = 51
+	protoICMPv6    = 58
+	protoNoNext    = 59
+	protoDstOpts   = 60
+	protoSCTP      = 132
+	protoMobility  = 135
+	protoHIP       = 139
+	protoShim6     = 140
+	minIPv4Header  = 20
+	ipv6Header     = 40
+	minARP         = 8
+	arpEthernetIP4 = 28
+)
+
+func (p *Parsed) ipv4(b []byte) {
+	if len(b) < minIPv4Header {
+		p.short(BadNetwork)
+		return
+	}
+	size, total := int(b[0]&15)*4, int(be.Uint16(b[2:]))
+	if b[0]>>4 != 4 || size < minIPv4Header {
+		p.fault(BadNetwork)
+		return
+	}
+	p.Network, p.NetOff, p.NetLen = IPv4, p.at(b), total
+	p.TOS, p.TTL, p.Proto, p.ProtoOK = b[1], b[8], b[9], true
+	p.ID = uint32(be.Uint16(b[4:]))
+	frag := be.Uint16(b[6:])
+	p.DontFrag, p.MoreFrags, p.FragOffset = frag&0x4000 != 0, frag&0x2000 != 0, frag&0x1fff<<3
+	p.Fragment = p.MoreFrags || p.FragOffset > 0
+	p.Src, p.Dst = Addr4(be.Uint32(b[12:])), Addr4(be.Uint32(b[16:]))
+
+	if total == 0 { // segmentation offload writes 0: the frame tells the length
+		total = p.Wire - p.NetOff
+		p.NetLen = total
+	}
+	if total < size {
+		p.fault(BadNetwork)
+		return
+	}
+	if size > len(b) {
+		p.short(BadNetwork)
+		return
+	}
+	p.transport(b[size:min(total, len(b))], total-size)
+}
+
+func (p *Parsed) ipv6(b []byte) {
+	if len(b) < ipv6Header {
+		p.short(BadNetwork)
+		return
+	}
+	if b[0]>>4 != 6 {
+		p.fault(BadNetwork)
+		return
+	}
+	length := int(be.Uint16(b[4:]))
+	p.Network, p.NetOff, p.NetLen = IPv6, p.at(b), ipv6Header+length
+	p.TOS, p.TTL = b[0]<<4|b[1]>>4, b[7]
+	p.Src, p.Dst = addr6(b[8:]), addr6(b[24:])
+	if length == 0 { // a jumbogram (RFC 2675), or segmentation offload
+		length = max(0, p.Wire-p.NetOff-ipv6Header)
+	}
+	p.extensions(b[6], b[ipv6Header:min(len(b), ipv6Header+length)], length)
+}
+
+// extensions walks the extension headers of IPv6 (RFC 8200 section 4); each is
+// at least eight bytes. length is what the header states is left.
+func (p *Parsed) extensions(next uint8, b []byte, length int) {
+	for {
+		p.Proto, p.ProtoOK = next, true
+		size := 0
+		switch next {
+		case protoHopByHop, protoRouting, protoDstOpts, protoMobility, protoHIP, protoShim6:
+			if len(b) < 8 {
+				p.short(BadNetwork)
+				return
+			}
+			size = 8 + int(b[1])*8
+		case protoFragment:
+			if len(b) < 8 {
+				p.short(BadNetwork)
+				return
+			}
+			size = 8
+			p.fragment6(b)
+		case protoAH:
+			if len(b) < 8 {
+				p.short(BadNetwork)
+				return
+			}
+			size = 8 + int(b[1])*4
+		default:
+			p.transport(b, length)
+			return
+		}
+		if size > len(b) {
+			p.short(BadNetwork)
+			return
+		}
+		next, b, length = b[0], b[size:], length-size
+		if p.FragOffset > 0 { // what follows is the middle of something
+			p.Proto = next
+			p.transport(b, length)
+			return
+		}
+	}
+}
+
+func (p *Parsed) fragment6(b []byte) {
+	field := be.Uint16(b[2:])
+	p.FragOffset, p.MoreFrags = field&^7, field&1 == 1
+	p.Fragment = p.MoreFrags || p.FragOffset > 0
+	p.ID = be.Uint32(b[4:])
+}
+
+// arp decodes ARP and RARP; addresses only for Ethernet and IPv4.
+func (p *Parsed) arp(b []byte) {
+	p.Network, p.NetOff = ARP, p.at(b)
+	if len(b) < minARP {
+		p.short(BadNetwork)
+		return
+	}
+	p.ARPOp = be.Uint16(b[6:])
+	if be.Uint16(b[2:]) != etherIPv4 || b[4] != 6 || b[5] != 4 {
+		return
+	}
+	if len(b) < arpEthernetIP4 {
+		p.short(BadNetwork)
+		return
+	}
+	p.HasARP = true
+	copy(p.ARPSender[:], b[8:])
+	copy(p.ARPTarget[:], b[18:])
+	p.Src, p.Dst = Addr4(be.Uint32(b[14:])), Addr4(be.Uint32(b[24:]))
+}
