@@ -1,0 +1,66 @@
+package flow
+
+// entry is a hash and 1 + a slot, or 0 for a free place.
+type entry uint64
+
+func (e entry) hash() uint32 { return uint32(e >> 32) }
+func (e entry) slot() uint32 { return uint32(e) - 1 }
+
+// index finds slots by hash: open addressing with linear probing, at most half
+// full. The whole hash stands in the entry, so growing and removing read no slot.
+type index struct {
+	entries []entry // a power of two
+	used    int
+}
+
+const firstIndex = 1 << 10
+
+func (x *index) reset() { x.entries, x.used = make([]entry, firstIndex), 0 }
+
+func (x *index) home(hash uint32) uint32  { return hash & uint32(len(x.entries)-1) }
+func (x *index) next(place uint32) uint32 { return (place + 1) & uint32(len(x.entries)-1) }
+
+func (x *index) insert(hash, slot uint32) {
+	if x.used >= len(x.entries)/2 {
+		x.grow()
+	}
+	x.put(entry(hash)<<32 | entry(slot+1))
+	x.used++
+}
+
+func (x *index) put(e entry) {
+	i := x.home(e.hash())
+	for x.entries[i] != 0 {
+		i = x.next(i)
+	}
+	x.entries[i] = e
+}
+
+func (x *index) grow() {
+	old := x.entries
+	x.entries = make([]entry, 2*len(old))
+	for _, e := range old {
+		if e != 0 {
+			x.put(e)
+		}
+	}
+}
+
+// remove takes out one entry and closes the gap: entries behind it move up when
+// their home lies at or before the gap (Knuth, vol. 3, 6.4, algorithm R).
+func (x *index) remove(hash, slot uint32) {
+	gap := x.home(hash)
+	for x.entries[gap] != entry(hash)<<32|entry(slot+1) {
+		gap = x.next(gap)
+	}
+	mask := uint32(len(x.entries) - 1)
+	for i := x.next(gap); x.entries[i] != 0; i = x.next(i) {
+		home := x.home(x.entries[i].hash())
+		if (i-home)&mask >= (i-gap)&mask {
+			x.entries[gap] = x.entries[i]
+			gap = i
+		}
+	}
+	x.entries[gap] = 0
+	x.used--
+}
