@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"slices"
 	"sort"
 	"sync"
 )
@@ -136,15 +137,15 @@ func (q *queue) head() uint64 {
 	return q.released
 }
 
-// from returns the records from number on that lie side by side; empty when
-// there is none yet.
+// from returns the records that lie side by side from number on, which must not
+// be released; empty when there is none yet.
 func (q *queue) from(number uint64) batch {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, c := range q.chunks {
 		if skip := int(number - c.first); skip < len(c.ends) {
-			b := batch{first: number, data: c.data, ends: c.ends}
-			return b.after(skip)
+			all := batch{first: c.first, data: c.data, ends: c.ends}
+			return all.after(skip)
 		}
 	}
 	return batch{first: number}
@@ -187,20 +188,21 @@ func (q *queue) release(number uint64) {
 
 func (q *queue) lockedRelease(number uint64) {
 	q.released = max(q.released, number)
-	for len(q.chunks) > 0 {
-		c := q.chunks[0]
-		if c.first+uint64(len(c.ends)) > q.released {
-			return
-		}
+	done := 0
+	for done < len(q.chunks) && q.chunks[done].next() <= q.released {
+		c := q.chunks[done]
 		q.memory -= cap(c.data)
-		q.chunks[0] = nil
-		q.chunks = q.chunks[1:]
 		if cap(c.data) <= chunkSize {
 			c.data, c.ends = c.data[:0], c.ends[:0]
 			q.spare = c
 		}
+		done++
 	}
+	q.chunks = slices.Delete(q.chunks, 0, done)
 }
+
+// next returns the number of the record after the last of the chunk.
+func (c *chunk) next() uint64 { return c.first + uint64(len(c.ends)) }
 
 // discard drops the oldest record that waits.
 func (q *queue) discard(reason int) {
