@@ -1,0 +1,228 @@
+package window
+
+import (
+	"hash/maphash"
+	"unsafe"
+)
+
+// Key is what a table is keyed by: an IPv6 address, an IPv4 address mapped into
+// one, or a number.
+type Key [16]byte
+
+// Table keeps one V for each key, at most a fixed number. When it is full, the
+// weak entry that was not used for the longest time leaves; only when no entry
+// is weak, the strong one. V must hold no pointers: the entries stand in large
+// pieces that the garbage collector then need not look into, found through an
+// index of 4 bytes a place (open addressing, linear probing, at most 3/4 full).
+type Table[V any] struct {
+	seed   maphash.Seed
+	index  []uint32 // slot + 1; 0 is free; length a power of two
+	slabs  [][]entry[V]
+	count  uint32
+	used   uint32 // slots ever handed out
+	free   uint32 // first free slot + 1, linked by next
+	limit  uint32
+	lists  [2]list // weak, strong: newest first
+	leaves func(Key, *V)
+}
+
+// list is a doubly linked list through the slots; 0 is none, slot i is i + 1.
+type list struct{ head, tail uint32 }
+
+type entry[V any] struct {
+	value      V
+	key        Key
+	prev, next uint32
+	strong     bool
+}
+
+const slabSize = 1 << 12
+
+// NewTable returns a table of at most limit entries. evicted is called with
+// each entry that leaves to make room, before it does. The hash is seeded anew,
+// so that nobody outside can choose keys that collide; results never depend on
+// it.
+func NewTable[V any](limit int, evicted func(Key, *V)) *Table[V] {
+	return &Table[V]{seed: maphash.MakeSeed(), index: make([]uint32, 64), limit: uint32(max(limit, 1)), leaves: evicted}
+}
+
+// Len returns the number of entries.
+func (t *Table[V]) Len() int { return int(t.count) }
+
+// Bytes returns how much memory the table takes.
+func (t *Table[V]) Bytes() int {
+	n := 4 * cap(t.index)
+	for _, slab := range t.slabs {
+		n += cap(slab) * int(unsafe.Sizeof(slab[0]))
+	}
+	return n
+}
+
+// Find returns the value of key, nil when there is none. The pointer is valid
+// until the next Get or Delete.
+func (t *Table[V]) Find(key Key) *V {
+	if place := t.place(key); t.index[place] != 0 {
+		return &t.at(t.index[place] - 1).value
+	}
+	return nil
+}
+
+// Get returns the value of key, zero when it is new, and makes it the one that
+// was used last. strong keeps it from leaving while a weak one is there; an
+// entry that is strong stays so. The pointer is valid until the next Get or
+// Delete.
+func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
+	place := t.place(key)
+	if known := t.index[place]; known != 0 {
+		e := t.at(known - 1)
+		t.unlink(e)
+		e.strong = e.strong || strong
+		t.link(known-1, e)
+		return &e.value, false
+	}
+	if t.count >= t.limit {
+		t.evict()
+		place = t.place(key)
+	}
+	slot := t.take()
+	e := t.at(slot)
+	*e = entry[V]{key: key, strong: strong}
+	t.index[place] = slot + 1
+	t.count++
+	t.link(slot, e)
+	t.grow()
+	return &e.value, true
+}
+
+// place returns where key stands in the index, or where it would.
+func (t *Table[V]) place(key Key) uint32 {
+	mask := uint32(len(t.index) - 1)
+	for i := t.home(key); ; i = (i + 1) & mask {
+		if slot := t.index[i]; slot == 0 || t.at(slot-1).key == key {
+			return i
+		}
+	}
+}
+
+func (t *Table[V]) home(key Key) uint32 {
+	return uint32(maphash.Bytes(t.seed, key[:])) & uint32(len(t.index)-1)
+}
+
+// grow doubles the index when it is 3/4 full.
+func (t *Table[V]) grow() {
+	if uint64(t.count)*4 < uint64(len(t.index))*3 {
+		return
+	}
+	old := t.index
+	t.index = make([]uint32, 2*len(old))
+	mask := uint32(len(t.index) - 1)
+	for _, slot := range old {
+		if slot == 0 {
+			continue
+		}
+		i := t.home(t.at(slot - 1).key)
+		for t.index[i] != 0 {
+			i = (i + 1) & mask
+		}
+		t.index[i] = slot
+	}
+}
+
+// vacate frees a place of the index and moves up what stands behind it only
+// because this place was taken (Knuth, TAOCP 3, 6.4, algorithm R).
+func (t *Table[V]) vacate(hole uint32) {
+	mask := uint32(len(t.index) - 1)
+	for i := (hole + 1) & mask; t.index[i] != 0; i = (i + 1) & mask {
+		home := t.home(t.at(t.index[i] - 1).key)
+		if (i-home)&mask >= (i-hole)&mask {
+			t.index[hole] = t.index[i]
+			hole = i
+		}
+	}
+	t.index[hole] = 0
+}
+
+// Oldest returns the entry of the weak and of the strong ones that was not used
+// for the longest time, false when there is none.
+func (t *Table[V]) Oldest(strong bool) (Key, *V, bool) {
+	l := &t.lists[class(strong)]
+	if l.tail == 0 {
+		return Key{}, nil, false
+	}
+	e := t.at(l.tail - 1)
+	return e.key, &e.value, true
+}
+
+// Delete removes key.
+func (t *Table[V]) Delete(key Key) {
+	place := t.place(key)
+	if t.index[place] == 0 {
+		return
+	}
+	slot := t.index[place] - 1
+	e := t.at(slot)
+	t.vacate(place)
+	t.unlink(e)
+	t.count--
+	*e = entry[V]{next: t.free}
+	t.free = slot + 1
+}
+
+func (t *Table[V]) evict() {
+	slot := t.lists[0].tail
+	if slot == 0 {
+		slot = t.lists[1].tail
+	}
+	e := t.at(slot - 1)
+	if t.leaves != nil {
+		t.leaves(e.key, &e.value)
+	}
+	t.Delete(e.key)
+}
+
+func (t *Table[V]) take() uint32 {
+	if t.free != 0 {
+		slot := t.free - 1
+		t.free = t.at(slot).next
+		return slot
+	}
+	if t.used%slabSize == 0 {
+		t.slabs = append(t.slabs, make([]entry[V], min(slabSize, t.limit-t.used)))
+	}
+	t.used++
+	return t.used - 1
+}
+
+func (t *Table[V]) at(slot uint32) *entry[V] { return &t.slabs[slot/slabSize][slot%slabSize] }
+
+func (t *Table[V]) link(slot uint32, e *entry[V]) {
+	l := &t.lists[class(e.strong)]
+	e.prev, e.next = 0, l.head
+	if l.head != 0 {
+		t.at(l.head - 1).prev = slot + 1
+	} else {
+		l.tail = slot + 1
+	}
+	l.head = slot + 1
+}
+
+func (t *Table[V]) unlink(e *entry[V]) {
+	l := &t.lists[class(e.strong)]
+	if e.prev != 0 {
+		t.at(e.prev - 1).next = e.next
+	} else {
+		l.head = e.next
+	}
+	if e.next != 0 {
+		t.at(e.next - 1).prev = e.prev
+	} else {
+		l.tail = e.prev
+	}
+}
+
+func class(strong bool) int {
+	if strong {
+		return 1
+	}
+	return 0
+}
