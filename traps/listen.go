@@ -23,6 +23,9 @@ type accepted struct {
 // vft, or a service of the same user, could bind the port too, and each would
 // lose a part of its connections to the other without a sign.
 func listenAll(addrs []netip.Addr, port uint16) (sockets []*socket, err error) {
+	if port == 0 {
+		return nil, errors.New("cannot bind port 0; ports are 1 to 65535")
+	}
 	if len(addrs) == 0 {
 		addrs = []netip.Addr{{}}
 	}

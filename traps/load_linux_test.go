@@ -1,19 +1,23 @@
 package traps
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 
 	"vft/event"
@@ -30,6 +34,7 @@ type served struct {
 	P99       float64 // milliseconds of a probing connection
 	Failed    int     // connections that did not succeed
 	Held      uint64
+	Log       int // lines
 }
 
 // made is what a generator did.
@@ -138,6 +143,10 @@ func connectRole(t task) any {
 		kept[i%t.Keep] = fd
 	}
 	result.Seconds = time.Since(start).Seconds()
+	if t.Stay {
+		fmt.Println("made")
+		io.Copy(io.Discard, os.Stdin)
+	}
 	return result
 }
 
@@ -183,7 +192,8 @@ func BenchmarkAccept(b *testing.B) {
 	b.ReportMetric(result.Processor, "us/connection")
 	b.ReportMetric(10, "limit-us/connection")
 	b.ReportMetric(result.Rate, "connections/s")
-	b.ReportMetric(float64(result.Dropped), "drops")
+	b.ReportMetric(float64(result.Dropped), "ListenDrops")
+	b.ReportMetric(float64(result.Overflows), "ListenOverflows")
 }
 
 // BenchmarkAcceptRate offers 50,000 connections a second to one port.
@@ -195,6 +205,7 @@ func BenchmarkAcceptRate(b *testing.B) {
 	b.ReportMetric(50_000, "goal-connections/s")
 	b.ReportMetric(float64(result.Dropped), "ListenDrops")
 	b.ReportMetric(0, "limit-ListenDrops")
+	b.ReportMetric(float64(result.Overflows), "ListenOverflows")
 	b.ReportMetric(result.Processor, "us/connection")
 }
 
@@ -366,5 +377,56 @@ func BenchmarkHalfOpenFlood(b *testing.B) {
 	b.ReportMetric(float64(result.Dropped), "syncookies")
 }
 
-// starveRole counts what a trap does when the process has no descriptors left.
-func starveRole(t task) any { return nil }
+// starveRole takes all descriptors from a process with traps while a peer
+// holds more connections than it has, and gives them back.
+func starveRole(t task) any {
+	q := &queue{events: make([]event.Event, 0, 4096)}
+	config := DefaultConfig()
+	config.Hold = time.Hour
+	var lines lineCounter
+	config.Log = zerolog.New(&lines)
+	set := New(config, q.put)
+	set.Open([]uint16{8080})
+	peer, release := startPeer(task{Port: 8080, Count: t.Count, Keep: t.Count, Stay: true})
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 64, Max: 64}); err != nil {
+		fail(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go set.Run(ctx)
+	s := started{Set: set}
+	waitFor("accept fails", func() bool { return s.count("accept_emfile") > 1 })
+	release()
+	waitFor("every connection is an event", func() bool { return q.count() == t.Count })
+	peer.Wait()
+	return served{Events: q.count(), Failed: int(s.count("accept_emfile")), Log: int(lines.n.Load())}
+}
+
+// lineCounter counts what a logger writes.
+type lineCounter struct{ n atomic.Int64 }
+
+func (c *lineCounter) Write(b []byte) (int, error) {
+	c.n.Add(1)
+	return len(b), nil
+}
+
+// startPeer starts a generator that keeps its connections until release. It
+// returns when all are made.
+func startPeer(t task) (peer *exec.Cmd, release func()) {
+	peer = self("connect", t)
+	input, err := peer.StdinPipe()
+	if err != nil {
+		fail(err)
+	}
+	output, err := peer.StdoutPipe()
+	if err != nil {
+		fail(err)
+	}
+	if err := peer.Start(); err != nil {
+		fail(err)
+	}
+	if _, err := bufio.NewReader(output).ReadString('\n'); err != nil {
+		fail(err)
+	}
+	return peer, func() { input.Close() }
+}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,13 +31,14 @@ type task struct {
 	Keep    int     // connections kept open by the generator
 	Hold    string  // of the traps, as time.ParseDuration reads it
 	Network bool    // bring the loopback interface up first
+	Stay    bool    // the generator keeps its connections until its input ends
 	Seconds float64 // how long a flood lasts
 }
 
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleVariable)
 	if role == "" {
-		os.Exit(m.Run())
+		goleak.VerifyTestMain(m)
 	}
 	var t task
 	if err := json.Unmarshal([]byte(os.Getenv(taskVariable)), &t); err != nil {
@@ -54,6 +56,7 @@ func TestMain(m *testing.M) {
 		"silent":   silentRole,
 		"starve":   starveRole,
 		"halfopen": halfOpenRole,
+		"lowport":  lowPortRole,
 	}
 	result := roles[role](t)
 	if err := json.NewEncoder(os.Stdout).Encode(result); err != nil {
