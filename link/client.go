@@ -1,0 +1,228 @@
+package link
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math"
+	mathrand "math/rand/v2"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/rs/zerolog"
+
+	"vft/event"
+)
+
+// ClientConfig is what a Client needs. The funcs may be nil.
+type ClientConfig struct {
+	Server    string              // host:port
+	Dir       string              // keeps identity.json; empty: a new identity each time
+	Secret    func() string       // asked at each attempt, for its file may come late; empty: none
+	Join      *Join               // pin and token; its address is not used, Server is
+	Trust     []*x509.Certificate // of --cert: only these, or what they signed
+	Plaintext bool                // no TLS, for loopback
+
+	Hello    func() Hello                   // version, hostname, addresses, traps, want, pool, failed, features
+	OnDeal   func(ports []uint16)           // open these trap ports and no others; a welcome without ports does not call it
+	OnIgnore func([]netip.Prefix)           // peers whose hits to ignore
+	SelfTest func(context.Context) error    // before each heartbeat, until the next one is due; nil: not tested
+	Traps    func() (open, failed []uint16) // for heartbeats
+	Load     func() float64                 // for heartbeats
+
+	Spool *Spool // nil: one in memory with the default limits
+	Now   func() time.Time
+	Rand  func() float64 // from [0, 1), for the jitter; nil: random
+	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log   zerolog.Logger
+	Drain time.Duration // how long Run goes on delivering when its context ends; 0: 3 s
+}
+
+// Client is a client's end of the link.
+type Client struct {
+	cfg      ClientConfig
+	boot     string
+	spool    *Spool
+	dialer   websocket.Dialer
+	sessions tls.ClientSessionCache
+	counts   clientCounts
+	throttle throttle
+	state    atomic.Pointer[ClientStatus]
+
+	// Only Run uses what follows.
+	identity *identity
+	strange  bool // the server does not know the identity
+	welcomed bool // since start
+	selfTest string
+}
+
+// ClientStatus is what a client knows of its link.
+type ClientStatus struct {
+	ID        string // dealt by the server; empty before the first welcome
+	Connected bool
+	Since     time.Time // of the last change of Connected
+	Error     string    // why it is not connected
+}
+
+// How long to wait before attempt n: any time up to firstDelay * 2^n, at most
+// lastDelay ("full jitter": Brooker, Exponential Backoff And Jitter, 2015).
+const (
+	firstDelay = time.Second
+	lastDelay  = time.Minute
+
+	connectTimeout = 10 * time.Second
+	longEnough     = time.Minute // a connection that lived so long starts the delays anew
+)
+
+// NewClient returns a Client that takes events and sends none until Run.
+func NewClient(cfg ClientConfig) *Client {
+	orDefault(&cfg.Drain, 3*time.Second)
+	if cfg.Spool == nil {
+		cfg.Spool = NewSpool(0, 0)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = mathrand.Float64
+	}
+	if cfg.Dial == nil {
+		cfg.Dial = new(net.Dialer).DialContext
+	}
+	if cfg.Secret == nil {
+		cfg.Secret = func() string { return "" }
+	}
+	if cfg.Hello == nil {
+		cfg.Hello = func() Hello { return Hello{} }
+	}
+	if cfg.OnDeal == nil {
+		cfg.OnDeal = func([]uint16) {}
+	}
+	if cfg.OnIgnore == nil {
+		cfg.OnIgnore = func([]netip.Prefix) {}
+	}
+	if cfg.Traps == nil {
+		cfg.Traps = func() (open, failed []uint16) { return nil, nil }
+	}
+	if cfg.Load == nil {
+		cfg.Load = func() float64 { return 0 }
+	}
+	c := &Client{cfg: cfg, spool: cfg.Spool, boot: rand.Text(), throttle: throttle{now: cfg.Now}, sessions: tls.NewLRUClientSessionCache(1)}
+	c.dialer = websocket.Dialer{ReadBufferSize: 1024, WriteBufferSize: sendBuffer, WriteBufferPool: new(sync.Pool), Subprotocols: []string{subprotocol}}
+	c.state.Store(&ClientStatus{Since: cfg.Now()})
+	return c
+}
+
+// Emit takes an event for delivery. It never blocks; an event that does not fit
+// in the spool, or that Event.Check refuses, is dropped and counted. Any
+// goroutine may call it.
+func (c *Client) Emit(e event.Event) {
+	if err := e.Check(); err != nil {
+		c.counts.add(cInvalid)
+		c.log("invalid").Err(err).Msg("BUG: an event that no server would take was dropped")
+		return
+	}
+	c.spool.Append(&e)
+}
+
+// Status returns how the link is now.
+func (c *Client) Status() ClientStatus { return *c.state.Load() }
+
+// Counts calls yield with each counter of the client.
+func (c *Client) Counts(yield func(name string, n uint64)) {
+	for i := range c.counts {
+		yield(clientCounters[i], c.counts[i].Load())
+	}
+	yield("events_dropped", c.spool.Dropped())
+	yield("events_spooled", uint64(c.spool.Len()))
+}
+
+// Run keeps the client connected until ctx ends; then it delivers what waits,
+// for as long as the configuration allows, and returns nil. A server that is
+// away, or comes late, is tried for ever. Only before the first welcome Run
+// ends with an error that wraps ErrRefused, when trying again cannot help.
+func (c *Client) Run(ctx context.Context) (err error) {
+	if c.identity, err = loadIdentity(c.cfg.Dir); err != nil {
+		return err
+	}
+	for attempt := 0; ; attempt++ {
+		began := c.cfg.Now()
+		err := c.connectAndServe(ctx)
+		c.status(false, err)
+		if ctx.Err() != nil {
+			c.reportLost()
+			return nil
+		}
+		if errors.Is(err, ErrRefused) {
+			c.counts.add(cRefused)
+			if !c.welcomed {
+				return err
+			}
+			c.strange = false // the server may have found its list of clients again
+		}
+		if c.cfg.Now().Sub(began) > longEnough {
+			attempt = 0
+		}
+		delay := c.delay(attempt, err)
+		c.log("disconnected").Err(err).Dur("retry_ms", delay).Msg("not connected to " + c.cfg.Server)
+		sleep(ctx, delay)
+	}
+}
+
+// delay returns how long to wait after the attempt that ended with err.
+func (c *Client) delay(attempt int, err error) time.Duration {
+	if errors.Is(err, errTryOtherKey) {
+		return 0
+	}
+	longest := lastDelay
+	if !errors.Is(err, errReplaced) && attempt < 6 {
+		longest = min(lastDelay, firstDelay<<attempt)
+	}
+	return time.Duration(c.cfg.Rand() * float64(longest))
+}
+
+func (c *Client) reportLost() {
+	if n := c.spool.Len(); n > 0 {
+		c.cfg.Log.Warn().Int("events", n).Msg("events not delivered: the server did not acknowledge them in time")
+	}
+}
+
+func (c *Client) status(connected bool, err error) {
+	was := c.state.Load()
+	now := ClientStatus{ID: c.identity.ID, Connected: connected, Since: was.Since}
+	if err != nil {
+		now.Error = err.Error()
+	}
+	if was.Connected != connected {
+		now.Since = c.cfg.Now()
+	}
+	c.state.Store(&now)
+}
+
+// log starts a warning of this kind, or nothing when there was one less than a
+// minute ago.
+func (c *Client) log(kind string) *zerolog.Event {
+	suppressed, ok := c.throttle.allow(kind)
+	if !ok {
+		return nil
+	}
+	return c.cfg.Log.Warn().Uint64("suppressed", suppressed)
+}
+
+// refusedf returns an error that trying again does not help against.
+func refusedf(format string, args ...any) error {
+	return fmt.Errorf("%w: %w", ErrRefused, fmt.Errorf(format, args...))
+}
+
+// millis returns the duration of n milliseconds within bounds, whatever n is.
+func millis(n int64, least, most time.Duration) time.Duration {
+	n = max(0, min(n, math.MaxInt64/int64(time.Millisecond)))
+	return max(least, min(most, time.Duration(n)*time.Millisecond))
+}
