@@ -54,10 +54,10 @@ type Options struct {
 // Filter is a compiled expression. It does not change: any number of goroutines
 // may use one.
 type Filter struct {
-	text string
-	link LinkType
-	raw  []bpf.RawInstruction
-	ops  []op
+	text    string
+	options Options
+	raw     []bpf.RawInstruction
+	ops     []op
 }
 
 // Error is an expression that was refused.
@@ -84,18 +84,18 @@ func Compile(text string, link LinkType, snaplen int) (*Filter, error) {
 
 // Compile translates an expression; see the function of that name.
 func (o Options) Compile(text string) (*Filter, error) {
-	raw, err := o.compile(text, true)
+	raw, err := o.program(text, true)
 	if err != nil {
 		return nil, err
 	}
-	return &Filter{text: text, link: o.Link, raw: raw, ops: decode(raw)}, nil
+	return &Filter{text: text, options: o, raw: raw, ops: decode(raw)}, nil
 }
 
 // String is the expression.
 func (f *Filter) String() string { return f.text }
 
 // Link is the link type that the filter was compiled for.
-func (f *Filter) Link() LinkType { return f.link }
+func (f *Filter) Link() LinkType { return f.options.Link }
 
 // Match reports whether a packet passes. pkt is what was captured of it,
 // beginning with the link-layer header; origLen is its length on the wire, which
@@ -110,29 +110,14 @@ func (f *Filter) Raw() []bpf.RawInstruction {
 	return append([]bpf.RawInstruction(nil), f.raw...)
 }
 
-// compile is the whole journey: text, tree, graph of blocks, program. Only tests
-// leave the graph as it was generated.
-func (o Options) compile(text string, optimised bool) ([]bpf.RawInstruction, error) {
-	tree, failure := parse(text)
+// program is the whole journey: text, tree, graph of blocks, instructions.
+func (o Options) program(text string, simplified bool) ([]bpf.RawInstruction, error) {
+	root, failure := o.graph(text, simplified)
 	if failure != nil {
 		return nil, failure
-	}
-	snaplen := uint32(MaxSnapLen)
-	if o.SnapLen > 0 {
-		snaplen = uint32(o.SnapLen)
-	}
-	if tree == nil {
-		return []bpf.RawInstruction{{Op: ret, K: snaplen}}, nil
-	}
-	root, failure := generate(text, tree, o, snaplen)
-	if failure != nil {
-		return nil, failure
-	}
-	if optimised {
-		root = optimise(root)
 	}
 	raw := emit(root)
-	if optimised && raw[0].Op == ret && raw[0].K == 0 {
+	if root.isReturn() && root.k == 0 {
 		return nil, &Error{Text: text, Column: 1, Never: true, Reason: "no packet of this link type can match"}
 	}
 	if len(raw) > maxInstructions {
@@ -140,6 +125,30 @@ func (o Options) compile(text string, optimised bool) ([]bpf.RawInstruction, err
 			Reason: fmt.Sprintf("needs %d instructions, and a kernel takes %d; use nets and port ranges in place of long lists", len(raw), maxInstructions)}
 	}
 	return raw, nil
+}
+
+// graph is the root of the tests of an expression. Only tests leave it as it was
+// generated.
+func (o Options) graph(text string, simplified bool) (*block, *Error) {
+	tree, failure := parse(text)
+	if failure != nil {
+		return nil, failure
+	}
+	if tree == nil {
+		return &block{stmt: stmt{ret, o.snaplen()}}, nil
+	}
+	root, failure := generate(text, tree, o)
+	if failure != nil || !simplified {
+		return root, failure
+	}
+	return optimise(root), nil
+}
+
+func (o Options) snaplen() uint32 {
+	if o.SnapLen <= 0 {
+		return MaxSnapLen
+	}
+	return uint32(o.SnapLen)
 }
 
 // maxInstructions is BPF_MAXINSNS of Linux.

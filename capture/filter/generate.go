@@ -21,7 +21,7 @@ type generator struct {
 }
 
 // generate is the graph of a tree, and its root.
-func generate(text string, tree node, o Options, snaplen uint32) (*block, *Error) {
+func generate(text string, tree node, o Options) (*block, *Error) {
 	g := &generator{text: text, link: o.Link, bigEndian: o.BigEndian}
 	layout, known := layouts[o.Link]
 	if !known {
@@ -32,7 +32,7 @@ func generate(text string, tree node, o Options, snaplen uint32) (*block, *Error
 	if g.err != nil {
 		return nil, g.err
 	}
-	patch(all.yes, &block{stmt: stmt{ret, snaplen}})
+	patch(all.yes, &block{stmt: stmt{ret, o.snaplen()}})
 	patch(all.no, &block{stmt: stmt{ret, 0}})
 	return all.head, nil
 }
