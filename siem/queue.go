@@ -27,6 +27,7 @@ type queue struct {
 	lost chan struct{} // has room for one: a record was dropped
 
 	largest   int // bytes of a record with its line end
+	chunk     int // bytes of a chunk, unless one record is larger
 	maxCount  int
 	maxMemory int
 
@@ -64,6 +65,7 @@ func newQueue(maxCount, maxMemory, largest int) *queue {
 	return &queue{
 		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1),
 		maxCount: maxCount, maxMemory: maxMemory, largest: min(largest, maxMemory),
+		chunk: min(chunkSize, maxMemory/16),
 	}
 }
 
@@ -115,17 +117,17 @@ func (q *queue) lockedRoom(size int) (c *chunk, reason int) {
 			return c, 0
 		}
 	}
-	room := max(size, min(chunkSize, q.maxMemory/16))
+	room := max(size, q.chunk)
 	if q.memory+room > q.maxMemory {
 		return nil, reasonFull
 	}
-	if c = q.spare; c != nil && cap(c.data) >= room {
+	if c = q.spare; c != nil && room == q.chunk {
 		q.spare = nil
 	} else {
 		c = &chunk{data: make([]byte, 0, room)}
 	}
 	c.first = q.taken
-	q.memory += cap(c.data)
+	q.memory += room
 	q.chunks = append(q.chunks, c)
 	return c, 0
 }
@@ -192,7 +194,7 @@ func (q *queue) lockedRelease(number uint64) {
 	for done < len(q.chunks) && q.chunks[done].next() <= q.released {
 		c := q.chunks[done]
 		q.memory -= cap(c.data)
-		if cap(c.data) <= chunkSize {
+		if cap(c.data) == q.chunk {
 			c.data, c.ends = c.data[:0], c.ends[:0]
 			q.spare = c
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"net"
 	"sync"
@@ -79,12 +80,11 @@ func (s *stream) session(ctx context.Context, stop <-chan struct{}, q *queue) er
 //
 // A TLS 1.3 server that refuses our certificate says so after the handshake
 // seemed to succeed (RFC 8446 section 4.4.2), when its kernel has acknowledged
-// records that it never reads. So nothing counts in the first second, and
-// nothing at all when a TLS alert ends the connection within it.
+// records that it never reads. So nothing counts in the first second, nor when
+// the connection ends within it, unless the server ended it in order.
 func (s *stream) landed(c *connection, err error) uint64 {
 	now := s.now()
-	var alert tls.AlertError
-	if c.secure && now.Sub(c.since) < s.trust && (err == nil || errors.As(err, &alert)) {
+	if c.secure && now.Sub(c.since) < s.trust && !errors.Is(err, io.EOF) {
 		return c.flight.oldest
 	}
 	// Read before the kernel is asked: a byte written in between then counts

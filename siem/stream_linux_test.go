@@ -3,7 +3,6 @@ package siem
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net"
 	"sort"
@@ -56,15 +55,8 @@ func TestOnlyAcknowledgedCounts(t *testing.T) {
 	_ = c.SetLinger(0)
 	_ = c.Close()
 	c = accept(t, l)
-	var first struct{ N int }
-	line, err := bufio.NewReader(c).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(line, &first); err != nil {
-		t.Fatalf("the next connection began with a torn record: %v", err)
-	}
-	if first.N != whole {
-		t.Errorf("the next connection began with record %d, want %d", first.N, whole)
+	first := readNumber(t, bufio.NewReader(c))
+	if first != whole {
+		t.Errorf("the next connection began with record %d, want %d", first, whole)
 	}
 }

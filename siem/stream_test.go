@@ -68,37 +68,45 @@ func TestListenerThatIsRestarted(t *testing.T) {
 // missing is what the kernel of the reader had acknowledged and the reset threw
 // away.
 func TestResetsInTheMiddleOfTraffic(t *testing.T) {
-	const records = 20_000
+	const rounds, each = 10, 2000
 	l := listen(t, "127.0.0.1:0")
 	d, _ := start(t, Config{Target: tcpTarget(t, l.Addr().String())})
-	go func() {
-		for n := range records {
-			d.Send(number(n))
-		}
-	}()
 	last := -1
-	for round := 0; last < records-1; round++ {
+	for round := range rounds + 1 {
+		for n := range each {
+			d.Send(number(round*each + n))
+		}
 		c := accept(t, l)
 		r := bufio.NewReader(c)
-		first := true
-		for lines := 0; last < records-1 && (round >= 10 || lines < 100*(round+1)); lines++ {
-			var got struct{ N int }
-			line, err := r.ReadBytes('\n')
-			if err == nil {
-				err = json.Unmarshal(line, &got)
+		more := func(lines int) bool { return lines < 100*(round+1) }
+		if round == rounds {
+			more = func(int) bool { return last < (rounds+1)*each-1 }
+		}
+		for lines := 0; more(lines); lines++ {
+			n := readNumber(t, r)
+			if n <= last || n != last+1 && lines > 0 {
+				t.Fatalf("round %d: record %d came after %d", round, n, last)
 			}
-			if err != nil {
-				t.Fatalf("round %d, after record %d: %q, %v", round, last, line, err)
-			}
-			if got.N <= last || got.N != last+1 && !first {
-				t.Fatalf("round %d: record %d came after %d", round, got.N, last)
-			}
-			last, first = got.N, false
+			last = n
 		}
 		_ = c.SetLinger(0)
 		_ = c.Close()
 	}
-	delivered(t, d, records)
+	delivered(t, d, (rounds+1)*each)
+}
+
+// readNumber reads one record and returns its number.
+func readNumber(t *testing.T, r *bufio.Reader) int {
+	t.Helper()
+	var record struct{ N int }
+	line, err := r.ReadBytes('\n')
+	if err == nil {
+		err = json.Unmarshal(line, &record)
+	}
+	if err != nil {
+		t.Fatalf("read %.40q: %v", line, err)
+	}
+	return record.N
 }
 
 func TestReaderThatNeverReads(t *testing.T) {
