@@ -49,8 +49,9 @@ func (k *Key) Hash(seed uint64) uint64 {
 	const addr, port, rest = 0x9e3779b97f4a7c15, 0xd6e8feb86659fd93, 0xa0761d6478bd642f
 	x := k.Src.Lo ^ k.Src.Hi*addr ^ uint64(k.SrcPort)*port
 	y := k.Dst.Lo ^ k.Dst.Hi*addr ^ uint64(k.DstPort)*port
-	hi, lo := bits.Mul64(x*addr^seed, y*addr^seed) // the product does not know the order
-	h := hi ^ lo ^ uint64(k.Proto)*rest
+	x, y = x*addr^seed^rest, y*addr^seed^rest
+	hi, lo := bits.Mul64(x, y) // neither product nor sum knows the order; the sum saves a product with 0
+	h := (hi ^ lo) + (x+y)*port ^ uint64(k.Proto)*rest
 	if k.Ports {
 		h ^= port
 	}

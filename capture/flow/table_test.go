@@ -19,7 +19,7 @@ const second = int64(time.Second)
 // parsed is a TCP packet from a to b; the addresses are texts.
 func parsed(a string, sport uint16, b string, dport uint16) *packet.Parsed {
 	src, dst := packet.AddrFrom(netip.MustParseAddr(a)), packet.AddrFrom(netip.MustParseAddr(b))
-	p := &packet.Parsed{Network: packet.IPv4, Src: src, Dst: dst, Transport: packet.TCP, HasPorts: true,
+	p := &packet.Parsed{Network: packet.IPv4, HasAddrs: true, Src: src, Dst: dst, Transport: packet.TCP, HasPorts: true,
 		SrcPort: sport, DstPort: dport, Proto: 6, TTL: 64, Wire: 100, PayloadLen: 46}
 	if !src.Is4() {
 		p.Network = packet.IPv6

@@ -12,6 +12,11 @@ const (
 	etherRARP     = 0x8035
 	etherVLAN     = 0x8100
 	etherIPv6     = 0x86dd
+	etherFabric   = 0x8903 // Cisco FabricPath: two bytes, then Ethernet
+	etherCMD      = 0x8909 // Cisco metadata
+	etherVNTag    = 0x8926
+	etherNSH      = 0x894f
+	etherMACsec   = 0x88e5
 	etherPPP      = 0x880b
 	etherMPLS     = 0x8847
 	etherMPLSmc   = 0x8848
@@ -35,23 +40,47 @@ func (p *Parsed) ethernet(b []byte) {
 }
 
 // etherType decodes what follows a type field. Every turn of the loop consumes
-// a tag of four bytes.
+// a tag.
 func (p *Parsed) etherType(t uint16, b []byte) {
 	for {
+		size := 0 // of the tag; its last two bytes are the next type
 		switch t {
 		case etherVLAN, etherQinQ, etherOldQinQ1, etherOldQinQ2:
-			if len(b) < 4 {
-				p.short(ShortLink)
-				return
-			}
-			p.vlan(be.Uint16(b))
-			t, b = be.Uint16(b[2:]), b[4:]
-			continue
+			size = 4
+		case etherVNTag:
+			size = 6
+		case etherCMD:
+			size = 8
+		case etherMACsec:
+			size = macsecSize(b)
 		}
-		p.EtherType = t
-		p.protocol(t, b)
-		return
+		if size == 0 {
+			p.EtherType = t
+			p.protocol(t, b)
+			return
+		}
+		if len(b) < size {
+			p.short(ShortLink)
+			return
+		}
+		if size == 4 {
+			p.vlan(be.Uint16(b))
+		}
+		t, b = be.Uint16(b[size-2:]), b[size:]
 	}
+}
+
+// macsecSize returns the size of an IEEE 802.1AE tag whose content is plain,
+// the type behind it included; 0 when it is encrypted.
+func macsecSize(b []byte) int {
+	const encrypted, changed, explicit = 0x08, 0x04, 0x20
+	switch {
+	case len(b) > 0 && b[0]&(encrypted|changed) != 0:
+		return 0
+	case len(b) > 0 && b[0]&explicit != 0:
+		return 16
+	}
+	return 8
 }
 
 func (p *Parsed) vlan(tci uint16) {
@@ -80,6 +109,10 @@ func (p *Parsed) protocol(t uint16, b []byte) {
 		p.ppp(b)
 	case etherTEB:
 		p.ethernet(b)
+	case etherFabric:
+		p.after(b, 2, (*Parsed).ethernet)
+	case etherNSH:
+		p.serviceHeader(b)
 	default:
 		if t <= maxLength {
 			p.llc(b)
@@ -168,6 +201,31 @@ func (p *Parsed) mpls(b []byte) {
 		p.etherType(etherIPv6, b)
 	case 0: // control word of an Ethernet pseudowire (RFC 4448)
 		p.after(b, 4, (*Parsed).ethernet)
+	default:
+		p.fault(UnknownNetwork)
+	}
+}
+
+// serviceHeader decodes a network service header (RFC 8300).
+func (p *Parsed) serviceHeader(b []byte) {
+	if len(b) < 8 {
+		p.short(ShortLink)
+		return
+	}
+	size := int(b[1]&0x3f) * 4
+	if size < 8 || size > len(b) {
+		p.short(ShortLink)
+		return
+	}
+	switch b[3] {
+	case 1:
+		p.etherType(etherIPv4, b[size:])
+	case 2:
+		p.etherType(etherIPv6, b[size:])
+	case 3:
+		p.ethernet(b[size:])
+	case 5:
+		p.etherType(etherMPLS, b[size:])
 	default:
 		p.fault(UnknownNetwork)
 	}

@@ -11,6 +11,7 @@ const (
 	LinkNull      LinkType = 0   // BSD loopback: address family in the byte order of the writer
 	LinkEthernet  LinkType = 1   //
 	LinkPPP       LinkType = 9   // PPP, with or without HDLC framing
+	LinkFDDI      LinkType = 10  // FDDI: LLC after 13 bytes
 	LinkRawBSD    LinkType = 12  // raw IP, DLT value of most systems
 	LinkRawOBSD   LinkType = 14  // raw IP, DLT value of OpenBSD
 	LinkPPPHDLC   LinkType = 50  // PPP in HDLC framing
@@ -36,7 +37,6 @@ const (
 	LinkPKTAP     LinkType = 258 // Apple PKTAP, then the frame of its DLT
 	LinkSLL2      LinkType = 276 // Linux cooked, version 2
 	LinkATMCLIP   LinkType = 106 // Linux classical IP over ATM: LLC, or IP alone
-	LinkSLIP      LinkType = 8   // SLIP after a 16-byte BSD header
 	LinkUser0     LinkType = 147 // first of the 16 private types, not decoded
 	linkPKTAPUser LinkType = 149 // PKTAP as Apple wrote it before it had a number
 )
@@ -75,8 +75,12 @@ func (p *Parsed) decodeLink(link LinkType, b []byte) {
 	switch link {
 	case LinkEthernet:
 		p.ethernet(b)
-	case LinkRaw, LinkRawBSD, LinkRawOBSD, LinkIPv4, LinkIPv6:
+	case LinkRaw, LinkRawBSD, LinkRawOBSD:
 		p.rawIP(b)
+	case LinkIPv4:
+		p.ipv4(b)
+	case LinkIPv6:
+		p.ipv6(b)
 	case LinkNull, LinkLoop:
 		p.loopback(b)
 	case LinkSLL:

@@ -25,9 +25,12 @@ const (
 	arpEthernetIP4 = 28
 )
 
+// ipv4 reads what is there of the header: a broken or cut one is still an IPv4
+// packet, with as many fields as it has.
 func (p *Parsed) ipv4(b []byte) {
+	p.Network, p.NetOff = IPv4, p.at(b)
 	if len(b) < minIPv4Header {
-		p.short(BadNetwork)
+		p.partIPv4(b)
 		return
 	}
 	size, total := int(b[0]&15)*4, int(be.Uint16(b[2:]))
@@ -35,22 +38,20 @@ func (p *Parsed) ipv4(b []byte) {
 		p.fault(BadNetwork)
 		return
 	}
-	p.Network, p.NetOff, p.NetLen = IPv4, p.at(b), total
-	p.TOS, p.TTL, p.Proto, p.ProtoOK = b[1], b[8], b[9], true
-	p.ID = uint32(be.Uint16(b[4:]))
-	frag := be.Uint16(b[6:])
-	p.DontFrag, p.MoreFrags, p.FragOffset = frag&0x4000 != 0, frag&0x2000 != 0, frag&0x1fff<<3
-	p.Fragment = p.MoreFrags || p.FragOffset > 0
-	p.Src, p.Dst = Addr4(be.Uint32(b[12:])), Addr4(be.Uint32(b[16:]))
-
 	if total == 0 { // segmentation offload writes 0: the frame tells the length
-		total = p.Wire - p.NetOff
-		p.NetLen = total
+		total = p.wire() - p.NetOff
 	}
+	p.NetLen = total
 	if total < size {
 		p.fault(BadNetwork)
 		return
 	}
+	p.TOS, p.TTL, p.Proto, p.ProtoOK, p.NextHeader = b[1], b[8], b[9], true, b[9]
+	p.ID = uint32(be.Uint16(b[4:]))
+	frag := be.Uint16(b[6:])
+	p.DontFrag, p.MoreFrags, p.FragOffset = frag&0x4000 != 0, frag&0x2000 != 0, frag&0x1fff<<3
+	p.Fragment = p.MoreFrags || p.FragOffset > 0
+	p.Src, p.Dst, p.HasAddrs = Addr4(be.Uint32(b[12:])), Addr4(be.Uint32(b[16:])), true
 	if size > len(b) {
 		p.short(BadNetwork)
 		return
@@ -58,21 +59,45 @@ func (p *Parsed) ipv4(b []byte) {
 	p.transport(b[size:min(total, len(b))], total-size)
 }
 
-func (p *Parsed) ipv6(b []byte) {
-	if len(b) < ipv6Header {
-		p.short(BadNetwork)
+// partIPv4 reads the length and the source of a header that was cut.
+func (p *Parsed) partIPv4(b []byte) {
+	p.short(BadNetwork)
+	if len(b) < 4 || b[0]>>4 != 4 || b[0]&15 < 5 {
 		return
 	}
-	if b[0]>>4 != 6 {
+	total := int(be.Uint16(b[2:]))
+	if p.NetLen = total; total == 0 {
+		p.NetLen = p.wire() - p.NetOff
+	}
+	if len(b) >= 16 && (total == 0 || total >= int(b[0]&15)*4) {
+		p.Src = Addr4(be.Uint32(b[12:]))
+	}
+}
+
+// ipv6 reads what is there of the header, as ipv4 does; but with another
+// version it is no IPv6.
+func (p *Parsed) ipv6(b []byte) {
+	if len(b) > 0 && b[0]>>4 != 6 {
 		p.fault(BadNetwork)
 		return
 	}
+	p.Network, p.NetOff = IPv6, p.at(b)
+	if len(b) < ipv6Header {
+		p.short(BadNetwork)
+		if len(b) >= 6 {
+			p.NetLen = ipv6Header + int(be.Uint16(b[4:]))
+		}
+		if len(b) >= 24 {
+			p.Src = addr6(b[8:])
+		}
+		return
+	}
 	length := int(be.Uint16(b[4:]))
-	p.Network, p.NetOff, p.NetLen = IPv6, p.at(b), ipv6Header+length
-	p.TOS, p.TTL = b[0]<<4|b[1]>>4, b[7]
-	p.Src, p.Dst = addr6(b[8:]), addr6(b[24:])
+	p.NetLen = ipv6Header + length
+	p.TOS, p.TTL, p.NextHeader = b[0]<<4|b[1]>>4, b[7], b[6]
+	p.Src, p.Dst, p.HasAddrs = addr6(b[8:]), addr6(b[24:]), true
 	if length == 0 { // a jumbogram (RFC 2675), or segmentation offload
-		length = max(0, p.Wire-p.NetOff-ipv6Header)
+		length = max(0, p.wire()-p.NetOff-ipv6Header)
 	}
 	p.extensions(b[6], b[ipv6Header:min(len(b), ipv6Header+length)], length)
 }
@@ -142,7 +167,7 @@ func (p *Parsed) arp(b []byte) {
 		p.short(BadNetwork)
 		return
 	}
-	p.HasARP = true
+	p.HasARP, p.HasAddrs = true, true
 	copy(p.ARPSender[:], b[8:])
 	copy(p.ARPTarget[:], b[18:])
 	p.Src, p.Dst = Addr4(be.Uint32(b[14:])), Addr4(be.Uint32(b[24:]))

@@ -90,7 +90,7 @@ type Parsed struct {
 
 	Link LinkType // as given to Decode
 	Data []byte   // the captured frame, as given to Decode; not owned
-	Wire int      // bytes on the wire, as given; never less than len(Data)
+	Wire int      // bytes on the wire, as given: some captures state fewer than they hold
 
 	Fault Fault
 
@@ -104,15 +104,18 @@ type Parsed struct {
 	VLAN      [2]uint16 // ids of the outermost two; valid for i < VLANs
 	LinkOff   int       // where the innermost link header starts in Data
 
-	// Network layer. Src and Dst are also valid for ARP: sender and target.
-	Network  Network
-	Src, Dst Addr
-	NetOff   int   // where the network header starts in Data; valid iff Network != NonIP
-	NetLen   int   // total length that the IP header states; valid iff IP. 0 in IPv4 is read as "to the end" (segmentation offload)
-	TTL      uint8 // hop limit for IPv6; valid iff IP
-	TOS      uint8 // traffic class for IPv6; valid iff IP
-	Proto    uint8 // IP protocol after the extension headers; valid iff IP and ProtoOK
-	ProtoOK  bool
+	// Network layer. The addresses are valid iff HasAddrs, and then also for ARP
+	// (sender and target); of a broken IP header they are zero.
+	Network    Network
+	HasAddrs   bool
+	Src, Dst   Addr
+	NetOff     int   // where the network header starts in Data; valid iff Network != NonIP
+	NetLen     int   // total length that the IP header states. 0 in IPv4 is read as "to the end" (segmentation offload)
+	TTL        uint8 // hop limit for IPv6; valid iff IP
+	TOS        uint8 // traffic class for IPv6; valid iff IP
+	Proto      uint8 // IP protocol after the extension headers; valid iff ProtoOK
+	ProtoOK    bool
+	NextHeader uint8 // protocol field of the IP header itself; valid iff IP
 
 	// Fragments. Valid iff IP.
 	Fragment   bool   // any fragment, first ones included
@@ -152,8 +155,8 @@ type Parsed struct {
 	ARPTarget [6]byte
 }
 
-// IP reports whether the packet has an IPv4 or IPv6 header.
-func (p *Parsed) IP() bool { return p.Network == IPv4 || p.Network == IPv6 }
+// IP reports whether the packet has an IPv4 or IPv6 header with addresses.
+func (p *Parsed) IP() bool { return p.HasAddrs && p.Network != ARP }
 
 // LaterFragment reports whether the packet is a fragment without a transport header.
 func (p *Parsed) LaterFragment() bool { return p.FragOffset > 0 }
@@ -168,13 +171,16 @@ func (p *Parsed) SYNOnly() bool { return p.HasFlags && p.Flags&(SYN|ACK) == SYN 
 // Decode reads the headers of one frame. data is what was captured of it and
 // wire its length on the wire in bytes. Decode keeps data until the next call.
 func (p *Parsed) Decode(link LinkType, data []byte, wire int) {
-	*p = Parsed{Inner: p.Inner, Link: link, Data: data, Wire: max(wire, len(data))}
+	*p = Parsed{Inner: p.Inner, Link: link, Data: data, Wire: wire}
 	p.decodeLink(link, data)
 }
 
 // at returns the offset in Data of b, which was sliced from it: b may end before
 // Data does, so the capacity tells.
 func (p *Parsed) at(b []byte) int { return cap(p.Data) - cap(b) }
+
+// wire returns the length of the frame, when the stated one cannot be right.
+func (p *Parsed) wire() int { return max(p.Wire, len(p.Data)) }
 
 // short notes that b ended before a header did: the capture cut it when it cut
 // the frame, else the frame is at fault.

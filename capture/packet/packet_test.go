@@ -135,8 +135,10 @@ func TestDecodeInner(t *testing.T) {
 		{"Geneve", ip4(17, udp(portGeneve, join([]byte{0, 0, 0x65, 0x58, 0, 0, 1, 0}, eth(etherIPv4), syn4))), tcp4},
 		{"GTP-U", ip4(17, udp(portGTPU, join([]byte{0x30, 0xff, 0, 0, 0, 0, 0, 1}, syn4))), tcp4},
 		{"two tunnels", ip4(4, ip4(47, join([]byte{0, 0, 8, 0}, syn4))), tcp4},
-		{"a tunnel with nothing readable inside stays what it is", ip4(47, []byte{0, 0, 8, 0, 0x45}),
+		{"a tunnel with nothing readable inside stays what it is", ip4(47, []byte{0, 0, 1, 1, 0x45}),
 			want{network: IPv4, transport: OtherTransport, src: "192.0.2.1", payload: 5}},
+		{"a broken header inside is the innermost one", ip4(47, []byte{0, 0, 8, 0, 0x45}),
+			want{network: IPv4, src: "::", fault: BadNetwork}},
 	} {
 		p.Decode(LinkRaw, c.data, len(c.data))
 		if got := view(&p); got != c.want {

@@ -23,8 +23,8 @@ func (p *Parsed) rareLink(link LinkType, b []byte) {
 		p.after(b, 24, (*Parsed).rawIP)
 	case LinkIPoIB:
 		p.ipoib(b)
-	case LinkSLIP:
-		p.after(b, 16, (*Parsed).rawIP)
+	case LinkFDDI:
+		p.after(b, 13, (*Parsed).llc)
 	case LinkARCnet:
 		p.arcnet(b)
 	default:
@@ -33,11 +33,16 @@ func (p *Parsed) rareLink(link LinkType, b []byte) {
 }
 
 func (p *Parsed) ciscoHDLC(b []byte) {
+	const slarp = 0x8035 // serial line ARP, not RARP
 	if len(b) < 4 {
 		p.short(ShortLink)
 		return
 	}
-	p.etherType(be.Uint16(b[2:]), b[4:])
+	if t := be.Uint16(b[2:]); t != slarp {
+		p.etherType(t, b[4:])
+		return
+	}
+	p.fault(UnknownNetwork)
 }
 
 // frameRelay decodes a Q.922 address of two to four bytes, then RFC 2427, or
@@ -67,11 +72,11 @@ func (p *Parsed) frameRelay(b []byte) {
 }
 
 func (p *Parsed) classicalIP(b []byte) {
-	if len(b) > 0 && (b[0]>>4 == 4 || b[0]>>4 == 6) {
-		p.rawIP(b)
+	if len(b) >= 3 && b[0] == 0xaa && b[1] == 0xaa && b[2] == 3 {
+		p.llc(b)
 		return
 	}
-	p.llc(b)
+	p.ipv4(b)
 }
 
 // nflog finds the packet among the type-length-values of an NFLOG message.
@@ -137,17 +142,22 @@ func (p *Parsed) ipoib(b []byte) {
 	p.etherType(be.Uint16(b[40:]), b[44:])
 }
 
-// arcnet decodes the Linux form (RFC 1201): addresses, an offset, a protocol.
+// arcnet decodes the form of Linux: two addresses, an offset, a protocol, and
+// in RFC 1201 but not in RFC 1051 three bytes more.
 func (p *Parsed) arcnet(b []byte) {
 	if len(b) < 8 {
 		p.short(ShortLink)
 		return
 	}
 	switch b[4] {
-	case 0xd4, 0xf0:
+	case 0xd4:
 		p.etherType(etherIPv4, b[8:])
-	case 0xd5, 0xf1:
+	case 0xf0:
+		p.etherType(etherIPv4, b[5:])
+	case 0xd5:
 		p.etherType(etherARP, b[8:])
+	case 0xf1:
+		p.etherType(etherARP, b[5:])
 	case 0xc4:
 		p.etherType(etherIPv6, b[8:])
 	default:

@@ -16,6 +16,10 @@ func (p *Parsed) transport(b []byte, length int) {
 	if p.Inner && p.tunnel(b) {
 		return
 	}
+	if length == 0 && p.Network == IPv4 { // as a scan of protocols sends them: a number and nothing more
+		p.Transport = OtherTransport
+		return
+	}
 	switch p.Proto {
 	case protoTCP:
 		p.tcp(b, length)
@@ -42,11 +46,11 @@ func (p *Parsed) setPayload(b []byte, length int) {
 
 // ports reads the two port numbers that TCP, UDP and SCTP begin with.
 func (p *Parsed) ports(t Transport, b []byte) bool {
+	p.Transport, p.TransOff = t, p.payloadOff
 	if len(b) < 4 {
 		p.short(BadTransport)
 		return false
 	}
-	p.Transport, p.TransOff = t, p.payloadOff
 	p.HasPorts = true
 	p.SrcPort, p.DstPort = be.Uint16(b), be.Uint16(b[2:])
 	return true
@@ -60,11 +64,16 @@ func (p *Parsed) tcp(b []byte, length int) {
 		p.shortTransport()
 		return
 	}
-	p.HasFlags = true
 	p.Seq, p.Ack = be.Uint32(b[4:]), be.Uint32(b[8:])
-	p.Flags, p.Window = Flags(b[13]), be.Uint16(b[14:])
 	size := int(b[12]>>4) * 4
-	if size < minTCP || size > length {
+	if size < minTCP {
+		p.fault(BadTransport)
+		p.setPayload(b[len(b):], 0)
+		return
+	}
+	p.HasFlags = true
+	p.Flags, p.Window = Flags(b[13]), be.Uint16(b[14:])
+	if size > length {
 		p.fault(BadTransport)
 		p.setPayload(b[len(b):], 0)
 		return
@@ -108,11 +117,11 @@ func (p *Parsed) icmp(b []byte, length int, t Transport, right bool) {
 		p.Transport = OtherTransport
 		return
 	}
+	p.Transport, p.TransOff = t, p.payloadOff
 	if len(b) < 2 {
 		p.short(BadTransport)
 		return
 	}
-	p.Transport, p.TransOff = t, p.payloadOff
 	p.HasICMP, p.ICMPType, p.ICMPCode = true, b[0], b[1]
 	const header = 8
 	p.setPayload(b[min(header, len(b)):], length-header)
