@@ -135,11 +135,12 @@ func (d *Destination) Counts(yield func(name string, n uint64)) {
 }
 
 // Run carries records until ctx ends, then what is left for at most
-// Config.Drain, and releases everything. It returns nil when all was
+// Config.Drain, and releases everything. End ctx after the last Send, or that
+// may be dropped. Run returns nil when all was
 // delivered; an error when records were left (they are counted as dropped), or
 // when the destination can never work again: stdout was closed.
 func (d *Destination) Run(ctx context.Context) error {
-	hard, cancel := outlive(ctx, d.config.Drain)
+	hard, cancel := outlive(ctx, d.timeToStop)
 	defer cancel()
 	var reporter sync.WaitGroup
 	reporter.Go(func() { d.reportDrops(hard) })
@@ -166,11 +167,20 @@ func isPermanent(err error) bool {
 	return errors.As(err, &p)
 }
 
+// timeToStop is how long to go on: without records only to say goodbye, not
+// until a peer that says nothing has answered.
+func (d *Destination) timeToStop() time.Duration {
+	if d.queue.totals().queued == 0 {
+		return min(d.config.Drain, 200*time.Millisecond)
+	}
+	return d.config.Drain
+}
+
 // outlive returns a context that ends a while after ctx did.
-func outlive(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+func outlive(ctx context.Context, while func() time.Duration) (context.Context, context.CancelFunc) {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(while)
+		timer := time.NewTimer(while())
 		defer timer.Stop()
 		select {
 		case <-timer.C:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"path/filepath"
 	"runtime"
@@ -108,13 +109,26 @@ func unknownOption(scheme, key string, options []string) error {
 
 func checkAddress(address string) error {
 	host, port, err := net.SplitHostPort(address)
-	if err != nil || host == "" || strings.ContainsAny(host, " /\\?#@%\t") && !strings.Contains(host, ":") {
+	if err != nil || !isHost(host) || net.JoinHostPort(host, port) != address {
 		return errors.New("not host:port, an IPv6 address in brackets; " + allowed)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
 	}
 	return nil
+}
+
+// isHost reports whether s is an address, or may be the name of a host (RFC
+// 1123, and the underscore that some networks use).
+func isHost(s string) bool {
+	if strings.Contains(s, ":") {
+		_, err := netip.ParseAddr(s)
+		return err == nil
+	}
+	strange := func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_'
+	}
+	return s != "" && !strings.ContainsFunc(s, strange)
 }
 
 func file(u *url.URL) (Target, error) {

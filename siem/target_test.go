@@ -16,6 +16,7 @@ func TestParse(t *testing.T) {
 		{"tcp", "tcp://127.0.0.1:5000", Target{Scheme: "tcp", Address: "127.0.0.1:5000"}},
 		{"a slash at the end means nothing", "tcp://127.0.0.1:5000/", Target{Scheme: "tcp", Address: "127.0.0.1:5000"}},
 		{"schemes in capitals", "TCP://a:1", Target{Scheme: "tcp", Address: "a:1"}},
+		{"a link-local address with its zone", "[fe80::1%eth0]:514", Target{Scheme: "tcp", Address: "[fe80::1%eth0]:514"}},
 		{"udp", "udp://[::1]:514", Target{Scheme: "udp", Address: "[::1]:514"}},
 		{"tls with the system's authorities", "tls://a:6514", Target{Scheme: "tls", Address: "a:6514"}},
 		{"tls with an own authority", "tls://a:6514?ca=/etc/ca.pem", Target{Scheme: "tls", Address: "a:6514", CA: "/etc/ca.pem"}},
@@ -37,6 +38,7 @@ func TestParseRefuses(t *testing.T) {
 		{"no port", "logs.example", "host:port"},
 		{"no host", ":5000", "host:port"},
 		{"IPv6 without brackets", "2001:db8::1:514", "brackets"},
+		{"brackets around something else", "[::)]:514", "host:port"},
 		{"port 0", "a:0", "1 to 65535"},
 		{"port out of range", "tcp://a:65536", ""},
 		{"port by name", "a:syslog", "1 to 65535"},
@@ -109,8 +111,8 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		_ = target.Warnings()
-		if target.Scheme == "file" {
-			return
+		if target.Scheme == "file" || strings.Contains(target.Address, "%") {
+			return // a path, and the zone of an address, are escaped in a URL
 		}
 		options := target
 		options.CA, options.Cert, options.Key = "", "", ""
