@@ -112,6 +112,9 @@ var payloadSigns = [...]payloadSign{
 	{ToolNmap, "/nice ports,/Trinity.txt.bak", false},                                               // the same, as some SIP probes spell it
 	{ToolNmap, "Nmap Scripting Engine", false},                                                      // default user agent of its scripts
 	{ToolNmap, "OPTIONS / RTSP/1.0\r\n\r\n", true},                                                  // probe RTSPRequest
+	{ToolNmap, "OPTIONS / HTTP/1.0\r\n\r\n", true},                                                  // probe HTTPOptions
+	{ToolNmap, "google.com\x00PGET / HTTP/1.0", false},                                              // probe Socks5
+	{ToolNmap, "?G\xd7\xf7\xba,\xee\xea\xb2`~\xf3", false},                                          // the random of probe SSLSessionReq
 	{ToolNmap, "OPTIONS sip:nm SIP/2.0", true},                                                      // probe SIPOptions
 	{ToolNmap, "mstshash=nmap", false},                                                              // probe TerminalServerCookie
 	{ToolNmap, "random1random2random3random4", false},                                               // probes TLSSessionReq, SSLv23SessionReq

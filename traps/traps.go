@@ -38,8 +38,8 @@ type Config struct {
 }
 
 // DefaultConfig returns the defaults: every address, 4 KiB in at most 3.1 s
-// (nmap waits 3.0 s for a banner before it sends a probe), 8 held connections
-// for each source and 1,024 in all. Seed and Log are left to the caller.
+// (nmap -sV sends no probe to a port that closes within 3.0 s), 8 held
+// connections for each source and 1,024 in all. Seed is left to the caller.
 func DefaultConfig() Config {
 	return Config{
 		Hold: 3100 * time.Millisecond, MaxPayload: 4096, HoldPerSource: 8, HoldMax: 1024,
