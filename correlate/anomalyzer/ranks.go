@@ -37,8 +37,8 @@ func (d *Detector) rankAll(v []float64) []int {
 
 // exactWork is the number of additions up to which the distribution of the rank sum is
 // computed, about a tenth of a millisecond. For an active window of one value this is
-// cheaper than any number of shuffles; for ten values of thirty it costs twice what 500
-// draws do, and a sixth of 500 shuffles that are each ranked anew. Above, sums are drawn.
+// cheaper than 500 draws; for ten values of thirty it costs twice as much, and has no
+// noise. Above, sums are drawn.
 const exactWork = 1 << 17
 
 // exactRanks returns the shares over all shuffles, each choice of active ranks being

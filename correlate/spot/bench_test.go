@@ -3,7 +3,8 @@ package spot
 import "testing"
 
 // benchmarkSteps replays a series after its calibration and prints the time of one
-// step beside its limit: libspot C with the logarithm of libm on the same data.
+// step beside its limit, if there is one: libspot C with the logarithm of libm on the same
+// data.
 func benchmarkSteps(b *testing.B, cfg Config, init, stream []float64, limit float64) {
 	b.Helper()
 	saved := fitted(b, cfg, init).Save()
@@ -23,7 +24,9 @@ func benchmarkSteps(b *testing.B, cfg Config, init, stream []float64, limit floa
 		steps += len(stream)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(steps), "ns/step")
-	b.ReportMetric(limit, "limit-ns/step")
+	if limit > 0 {
+		b.ReportMetric(limit, "limit-ns/step")
+	}
 }
 
 func BenchmarkMawiRSYN(b *testing.B) {
@@ -60,8 +63,8 @@ func BenchmarkAllNormal(b *testing.B) {
 	benchmarkSteps(b, plain(2000), x[:2000], make([]float64, 10000), 5)
 }
 
+// BenchmarkDrift is DSPOT with the default window of 50.
 func BenchmarkDrift(b *testing.B) {
 	x := readSeries(b, "mawi_rSYN_17last1000_18")
-	cfg := DefaultConfig()
-	benchmarkSteps(b, cfg, x[:1000], x[1000:], 16.9)
+	benchmarkSteps(b, DefaultConfig(), x[:1000], x[1000:], 0)
 }

@@ -78,7 +78,7 @@ func (s *Spot) residuals(values []float64) []float64 {
 // begin sets the levels and makes the room that stepping needs.
 func (s *Spot) begin(n int, up, down float64) {
 	s.fitted, s.n = true, n
-	s.low, s.high = math.Inf(-1), math.Inf(1)
+	s.low, s.high = -math.MaxFloat64, math.MaxFloat64
 	s.scratch = make([]float64, s.cfg.MaxExcess)
 	if s.cfg.Up {
 		s.high = up

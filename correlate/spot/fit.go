@@ -73,7 +73,7 @@ func rate(theta, gamma float64) float64 { return math.Log(theta/gamma) - gamma -
 // closer than the first node does so in any sample. The steps are about what the
 // narrowest hills of 10 to 200 peaks need.
 var (
-	below = [8]float64{1e-8, 1e-5, 5e-4, 6e-3, 0.03, 0.1, 0.28, 0.6}
+	below = [12]float64{1e-8, 1e-6, 4e-5, 2.5e-4, 1e-3, 3e-3, 8e-3, 0.02, 0.05, 0.12, 0.28, 0.6}
 	above = [4]float64{0.1, 0.4, 1.5, 6}
 )
 

@@ -78,8 +78,8 @@ type Spot struct {
 	fitted bool // the levels t are known
 	n      int  // values learned, not counting those that only filled the window
 	// A value within [low, high] is normal. Both are NaN before the levels are
-	// known and infinite on a side that is not watched, so that one pair of
-	// comparisons decides for nearly every value.
+	// known and the largest number on a side that is not watched: one pair of
+	// comparisons decides for nearly every value, and no infinite one passes.
 	low, high float64
 	up, down  tail
 	drift     window
@@ -120,28 +120,48 @@ func (s *Spot) Step(x float64) (Result, error) {
 		s.n++
 		return Result{}, nil
 	}
-	return s.judge(x)
+	return s.step(x)
 }
 
-// judge is Step for every value that is not plainly normal.
-func (s *Spot) judge(x float64) (Result, error) {
-	switch {
-	case x != x:
-		return Result{}, ErrNaN
-	case !s.fitted:
+// step is Step for every value that is not plainly normal.
+func (s *Spot) step(x float64) (Result, error) {
+	if x == x && !s.fitted {
 		return Result{}, s.collect(x)
 	}
 	y := x - s.drift.mean
+	r, err := s.Judge(x)
+	switch {
+	case err != nil:
+	case r.Flag == Anomaly:
+		s.tail(r.Side).anomalies++
+	case !math.IsInf(y, 0):
+		s.n++
+		s.learn(y)
+		s.drift.push(x)
+	}
+	return r, err
+}
+
+// Judge says what Step would say of x, and learns and counts nothing: for values that
+// must not teach. With a level below one half x may be beyond both levels; the Side is
+// then the upper one.
+func (s *Spot) Judge(x float64) (Result, error) {
+	if x != x {
+		return Result{}, ErrNaN
+	}
+	y := x - s.drift.mean
 	if side := s.beyond(y); side != None {
-		s.tail(side).anomalies++
 		return Result{Anomaly, side}, nil
 	}
-	if math.IsInf(y, 0) {
+	switch {
+	case math.IsInf(y, 0):
 		return Result{}, nil
+	case y > s.high:
+		return Result{Excess, Up}, nil
+	case y < s.low:
+		return Result{Excess, Down}, nil
 	}
-	s.n++
-	s.drift.push(x)
-	return s.learn(y), nil
+	return Result{}, nil
 }
 
 // beyond returns the side on which y exceeds its threshold.
@@ -155,21 +175,16 @@ func (s *Spot) beyond(y float64) Side {
 	return None
 }
 
-// learn gives y to the tails whose level it exceeds. With a level below one half
-// both may take it; the answer then names the upper one.
-func (s *Spot) learn(y float64) Result {
-	var r Result
+// learn gives y to each tail whose level it exceeds.
+func (s *Spot) learn(y float64) {
 	if y < s.low {
 		s.down.push(-y, s.cfg.MaxExcess)
 		s.down.refit(s.cfg.limit(), s.scratch)
-		r = Result{Excess, Down}
 	}
 	if y > s.high {
 		s.up.push(y, s.cfg.MaxExcess)
 		s.up.refit(s.cfg.limit(), s.scratch)
-		r = Result{Excess, Up}
 	}
-	return r
 }
 
 // collect keeps one of the first values, and calibrates on the last of them.

@@ -124,7 +124,7 @@ func (t TailState) check(n, maxExcess int) error {
 		return fmt.Errorf("a peak is not finite")
 	}
 	for _, y := range t.Peaks {
-		if y < 0 {
+		if y <= 0 {
 			return fmt.Errorf("a peak is %v", y)
 		}
 	}
