@@ -30,6 +30,8 @@ var floor = map[string]int{
 	"link":                 1,
 	"siem":                 1,
 	"siem/ecs":             1,
+	"siem/ecs/ecstest":     1,
+	"docs/schema":          0,
 	"modes/config":         2,
 	"modes":                3,
 	".":                    4,

@@ -8,6 +8,7 @@ import (
 
 // Hand is what the Dealer knows of one client. It is what a server keeps.
 type Hand struct {
+	Count   int      `json:"count"`             // how many it wants
 	Ports   []uint16 `json:"ports"`             // dealt, ascending
 	Refused []uint16 `json:"refused,omitempty"` // could not be bound there
 }
@@ -20,18 +21,17 @@ type Hand struct {
 // one goroutine; the same calls with the same random source deal the same.
 type Dealer struct {
 	pool   []uint16
-	count  int
 	random *rand.Rand
 	hands  map[string]Hand
 }
 
-// NewDealer returns a Dealer of count ports of pool for each client. hands are
-// those of an earlier Dealer, nil for none; ports that left the pool are taken
-// out of them, and Deal fills them up.
-func NewDealer(pool []uint16, count int, hands map[string]Hand, random *rand.Rand) *Dealer {
-	d := &Dealer{slices.Compact(slices.Sorted(slices.Values(pool))), count, random, map[string]Hand{}}
+// NewDealer returns a Dealer of the ports of pool. hands are those of an
+// earlier Dealer, nil for none; ports that left the pool are taken out of them,
+// and Deal fills them up.
+func NewDealer(pool []uint16, hands map[string]Hand, random *rand.Rand) *Dealer {
+	d := &Dealer{slices.Compact(slices.Sorted(slices.Values(pool))), random, map[string]Hand{}}
 	for client, hand := range hands {
-		d.hands[client] = Hand{d.valid(hand.Ports, count), d.valid(hand.Refused, len(d.pool))}
+		d.hands[client] = Hand{hand.Count, d.valid(hand.Ports, hand.Count), d.valid(hand.Refused, len(d.pool))}
 	}
 	return d
 }
@@ -41,20 +41,18 @@ func NewDealer(pool []uint16, count int, hands map[string]Hand, random *rand.Ran
 func (d *Dealer) valid(ports []uint16, limit int) []uint16 {
 	good := slices.DeleteFunc(slices.Compact(slices.Sorted(slices.Values(ports))),
 		func(port uint16) bool { return !slices.Contains(d.pool, port) })
-	return good[:min(limit, len(good))]
+	return good[:max(0, min(limit, len(good)))]
 }
 
-// Deal returns the ports of client: the same as before, more when it had too
-// few, new ones when it had none. They are fewer than the count when client
-// refused the rest of the pool.
-func (d *Dealer) Deal(client string) []uint16 {
+// Deal returns count ports for client: the same as before as far as that is
+// enough, new ones for what is missing. They are fewer when client refused the
+// rest of the pool.
+func (d *Dealer) Deal(client string, count int) []uint16 {
 	hand := d.hands[client]
-	if len(hand.Ports) >= d.count {
-		return slices.Clone(hand.Ports)
-	}
-	hand.Ports = slices.Clone(hand.Ports)
+	hand.Count = count
+	hand.Ports = d.valid(hand.Ports, count)
 	stand := d.stand()
-	for len(hand.Ports) < d.count {
+	for len(hand.Ports) < count {
 		port, ok := d.rarest(hand, stand)
 		if !ok {
 			break
@@ -75,7 +73,13 @@ func (d *Dealer) Refuse(client string, ports []uint16) []uint16 {
 		return slices.Contains(hand.Refused, port)
 	})
 	d.hands[client] = hand
-	return d.Deal(client)
+	return d.Deal(client, hand.Count)
+}
+
+// Ports returns what client holds, and whether it was dealt anything.
+func (d *Dealer) Ports(client string) (ports []uint16, dealt bool) {
+	hand, dealt := d.hands[client]
+	return slices.Clone(hand.Ports), dealt
 }
 
 // Forget takes the ports of client back.

@@ -177,9 +177,9 @@ func TestChoiceWithABadFile(t *testing.T) {
 }
 
 func TestDealerStandsEveryPortTwice(t *testing.T) {
-	d := NewDealer(Pool(), 5, nil, seeded(1))
+	d := NewDealer(Pool(), nil, seeded(1))
 	for i := range 64 {
-		d.Deal(string(rune('A' + i)))
+		d.Deal(string(rune('A' + i)), 5)
 		clients := i + 1
 		stand := d.stand()
 		for _, port := range Pool() {
@@ -199,24 +199,24 @@ func TestDealer(t *testing.T) {
 		pool := Pool()[:rapid.IntRange(3, 40).Draw(t, "pool")]
 		count := rapid.IntRange(1, 6).Draw(t, "count")
 		random := seeded(rapid.Uint64().Draw(t, "seed"))
-		d := NewDealer(pool, count, nil, random)
+		d := NewDealer(pool, nil, random)
 		client := rapid.SampledFrom(strings.Split("abcdefghijklmnopqrstuvwxyz", ""))
 		t.Repeat(map[string]func(*rapid.T){
 			"deal": func(t *rapid.T) {
 				name := client.Draw(t, "client")
 				before, known := d.hands[name]
-				got := d.Deal(name)
+				got := d.Deal(name, count)
 				if known && !slices.Equal(got, before.Ports) {
 					t.Fatalf("client %s had %v and got %v", name, before.Ports, got)
 				}
-				if again := d.Deal(name); !slices.Equal(got, again) {
+				if again := d.Deal(name, count); !slices.Equal(got, again) {
 					t.Fatalf("asked twice, client %s got %v and %v", name, got, again)
 				}
 			},
 			"refuse": func(t *rapid.T) {
 				name := client.Draw(t, "client")
 				bad := rapid.SliceOfN(rapid.SampledFrom(pool), 0, 3).Draw(t, "ports")
-				before := d.hands[name].Ports
+				before := d.Deal(name, count)
 				got := d.Refuse(name, bad)
 				for _, port := range before {
 					if !slices.Contains(bad, port) && !slices.Contains(got, port) {
@@ -244,7 +244,7 @@ func TestDealer(t *testing.T) {
 				if err := json.Unmarshal(text, &hands); err != nil {
 					t.Fatal(err)
 				}
-				restarted := NewDealer(pool, count, hands, random)
+				restarted := NewDealer(pool, hands, random)
 				if !maps.EqualFunc(d.hands, restarted.hands, func(a, b Hand) bool {
 					return slices.Equal(a.Ports, b.Ports) && slices.Equal(a.Refused, b.Refused)
 				}) {
@@ -295,9 +295,9 @@ func checkBalance(t *rapid.T, d *Dealer) {
 }
 
 func TestDealerAfterClientsLeft(t *testing.T) {
-	d := NewDealer(Pool(), 5, nil, seeded(1))
+	d := NewDealer(Pool(), nil, seeded(1))
 	for i := range 40 {
-		d.Deal(string(rune('A' + i)))
+		d.Deal(string(rune('A' + i)), 5)
 	}
 	for i := range 24 {
 		d.Forget(string(rune('A' + i)))
@@ -312,11 +312,11 @@ func TestDealerAfterClientsLeft(t *testing.T) {
 
 func TestDealerDealsTheSameFromTheSameSource(t *testing.T) {
 	deal := func() map[string]Hand {
-		d := NewDealer(Pool(), 5, nil, seeded(7))
+		d := NewDealer(Pool(), nil, seeded(7))
 		for _, name := range []string{"a", "b", "c"} {
-			d.Deal(name)
+			d.Deal(name, 5)
 		}
-		d.Refuse("b", d.Deal("b")[:2])
+		d.Refuse("b", d.Deal("b", 5)[:2])
 		return d.Hands()
 	}
 	a, b := deal(), deal()
@@ -326,8 +326,8 @@ func TestDealerDealsTheSameFromTheSameSource(t *testing.T) {
 }
 
 func TestDealerTakesNoStrangePortsFromItsState(t *testing.T) {
-	d := NewDealer([]uint16{1, 2, 3, 4}, 2, map[string]Hand{"a": {Ports: []uint16{9, 3, 3, 1, 2}, Refused: []uint16{9, 4, 4}}}, seeded(1))
-	if got := d.Deal("a"); !slices.Equal(got, []uint16{1, 2}) {
+	d := NewDealer([]uint16{1, 2, 3, 4}, map[string]Hand{"a": {Count: 2, Ports: []uint16{9, 3, 3, 1, 2}, Refused: []uint16{9, 4, 4}}}, seeded(1))
+	if got := d.Deal("a", 2); !slices.Equal(got, []uint16{1, 2}) {
 		t.Errorf("dealt %v", got)
 	}
 	if got := d.Hands()["a"].Refused; !slices.Equal(got, []uint16{4}) {

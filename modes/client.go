@@ -1,0 +1,221 @@
+package modes
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+
+	"vft/event"
+	"vft/link"
+	"vft/modes/config"
+)
+
+// client is the running graph of `vft client`.
+type client struct {
+	parts
+	log     zerolog.Logger
+	host    *host
+	link    *link.Client
+	ignore  atomic.Pointer[[]netip.Prefix]
+	ignored atomic.Uint64
+}
+
+// runClient is `vft client`.
+func runClient(ctx context.Context, p parts) error {
+	c := &client{parts: p}
+	var level *levelHook
+	c.log, level = newLog(p.streams, p.values)
+	linkConfig, err := c.linkConfig()
+	if err != nil {
+		return err
+	}
+	base, err := dataDir(p.values, p.streams.Env)
+	if err != nil {
+		return err
+	}
+	dir, unlock, err := identityDir(base)
+	if err != nil {
+		return cannotOpen(err)
+	}
+	defer unlock()
+	linkConfig.Dir = dir
+	linkConfig.Secret = c.secret(base, linkConfig.Server, linkConfig.Join != nil)
+	if c.host, err = newHost(p.values, dir, c.log, c.emit); err != nil {
+		return err
+	}
+	linkConfig.OnDeal, linkConfig.Traps = c.host.deal, c.host.ports
+	linkConfig.SelfTest, linkConfig.Hello = c.host.selfTest, c.hello
+	c.link = link.NewClient(linkConfig)
+	c.host.open()
+	return c.run(ctx, level)
+}
+
+// run reports until ctx ends or the server refuses this client. The traps end
+// first: what they saw last is still delivered.
+func (c *client) run(ctx context.Context, level *levelHook) error {
+	var g group
+	trapping, stop := context.WithCancel(ctx)
+	defer stop()
+	linking, stopLink := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopLink()
+	g.start(stop, func() error {
+		defer stopLink()
+		return c.host.set.Run(trapping)
+	})
+	g.start(stop, func() error { return c.link.Run(linking) })
+	defer onReload(func() { reloadLevel(c.parts, c.log, level) })()
+	err := g.waitAfter(trapping)
+	logCounts(c.log, "traps", c.host.set.Counts)
+	logCounts(c.log, "link", c.link.Counts)
+	return err
+}
+
+// reloadLevel reads the configuration again; of a client or standalone only
+// the log level changes while it runs.
+func reloadLevel(p parts, log zerolog.Logger, level *levelHook) {
+	values, err := p.reload()
+	if err != nil {
+		log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
+		return
+	}
+	level.set(values)
+	reportReload(log, p.values, values, "log-level")
+}
+
+// emit hands a hit to the link, unless the server wants none of its source.
+func (c *client) emit(e event.Event) {
+	if prefixes := c.ignore.Load(); prefixes != nil {
+		for _, p := range *prefixes {
+			if p.Contains(e.Src.Addr()) {
+				c.ignored.Add(1)
+				return
+			}
+		}
+	}
+	c.link.Emit(e)
+}
+
+// linkConfig reads what the flags say of the server and how to trust it.
+func (c *client) linkConfig() (link.ClientConfig, error) {
+	v := c.values
+	out := link.ClientConfig{Server: v.Text("server"), Plaintext: !v.Bool("ssl"), Log: c.log}
+	out.OnIgnore = func(all []netip.Prefix) { c.ignore.Store(&all) }
+	if text := v.Text("join"); text != "" {
+		join, err := link.ParseJoin(text)
+		if err != nil {
+			return out, v.Invalid("join", "%v", err)
+		}
+		out.Join = &join
+		if !v.Given("server") {
+			out.Server = join.Addr()
+		}
+	}
+	if out.Plaintext && !v.Bool("allow-plaintext") && !isLoopback(out.Server) {
+		return out, v.Invalid("ssl", "plain text to %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", out.Server)
+	}
+	if file := v.Text("cert"); file != "" {
+		if out.Plaintext {
+			return out, v.Invalid("ssl", "says plain text, but --cert asks for TLS; drop one of them")
+		}
+		var err error
+		if out.Trust, err = readCertificates(file); err != nil {
+			return out, v.Invalid("cert", "%v", err)
+		}
+	}
+	if file := v.Text("secret-file"); file != "" && v.Text("secret") == "" {
+		if _, err := link.ReadSecret(file); err != nil {
+			return out, v.Invalid("secret-file", "%v", err)
+		}
+	}
+	return out, nil
+}
+
+func readCertificates(file string) (all []*x509.Certificate, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read %s: %v; name a PEM file", file, pathReason(err))
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the certificate in %s: %v", file, err)
+		}
+		all = append(all, cert)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("there is no certificate in %s; name a PEM file", file)
+	}
+	return all, nil
+}
+
+// secret is --secret, what --secret-file holds, or the one in the data
+// directory. For a server on this machine it is made when there is none: the
+// server uses the same file, whoever comes first.
+func (c *client) secret(dir, server string, joins bool) func() string {
+	if secret := c.values.Text("secret"); secret != "" {
+		return func() string { return secret }
+	}
+	file := c.values.Text("secret-file")
+	if file == "" && joins {
+		return nil
+	}
+	make := file == "" && isLoopback(server)
+	if file == "" {
+		file = filepath.Join(dir, "secret")
+	}
+	return func() string {
+		read := link.ReadSecret
+		if make {
+			read = link.LoadOrMakeSecret
+		}
+		secret, err := read(file)
+		if err != nil {
+			return ""
+		}
+		return secret
+	}
+}
+
+func (c *client) hello() link.Hello {
+	open, failed := c.host.ports()
+	h := link.Hello{
+		Version: c.build.Version, Hostname: hostname(), Addresses: ownAddresses(),
+		Traps: open, Failed: failed, Pool: config.List[uint16](c.values, "trap-pool"), Features: []string{"traps"},
+	}
+	if len(c.host.exact) == 0 {
+		h.Want = c.host.choice.Count
+	}
+	return h
+}
+
+// maxIdentities is how many clients may share one data directory.
+const maxIdentities = 16
+
+// identityDir returns the directory of this client's identity. Clients that
+// share a data directory, in several namespaces or containers, each take one
+// of their own: one identity would flap between their connections.
+func identityDir(base string) (dir string, unlock func(), err error) {
+	for n := 1; n <= maxIdentities; n++ {
+		dir = filepath.Join(base, "client")
+		if n > 1 {
+			dir = fmt.Sprintf("%s-%d", dir, n)
+		}
+		if err = os.MkdirAll(dir, 0o700); err != nil {
+			return "", nil, fmt.Errorf("cannot make %s: %v; name another directory with --data-dir", dir, pathReason(err))
+		}
+		if unlock, err = lock(filepath.Join(dir, "lock")); err == nil {
+			return dir, unlock, nil
+		}
+	}
+	return "", nil, fmt.Errorf("cannot use the data directory %s: %v; %d clients run on it already", base, pathReason(err), maxIdentities)
+}

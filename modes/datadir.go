@@ -1,0 +1,48 @@
+package modes
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"vft/modes/config"
+)
+
+// dataDir makes the data directory, mode 0700, and returns its path.
+func dataDir(v *config.Values, env func(string) (string, bool)) (string, error) {
+	dir := v.Text("data-dir")
+	if dir == "" {
+		var err error
+		if dir, err = defaultDataDir(env); err != nil {
+			return "", cannotOpen(err)
+		}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", cannotOpen(fmt.Errorf("cannot make the data directory %s: %v; name another with --data-dir", dir, pathReason(err)))
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return "", cannotOpen(fmt.Errorf("the data directory %s is not a directory that can be used; name another with --data-dir", dir))
+	}
+	return dir, nil
+}
+
+// defaultDataDir is /var/lib/vft for root, else vft in the user's own state
+// directory (XDG Base Directory Specification).
+func defaultDataDir(env func(string) (string, bool)) (string, error) {
+	if runtime.GOOS != "windows" && os.Geteuid() == 0 {
+		return "/var/lib/vft", nil
+	}
+	if state, ok := env("XDG_STATE_HOME"); ok && filepath.IsAbs(state) {
+		return filepath.Join(state, "vft"), nil
+	}
+	if runtime.GOOS == "windows" {
+		local, err := os.UserCacheDir()
+		return filepath.Join(local, "vft"), err
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("cannot find a data directory: %v; name one with --data-dir", err)
+	}
+	return filepath.Join(home, ".local", "state", "vft"), nil
+}

@@ -1,0 +1,89 @@
+package modes
+
+import (
+	"sync"
+	"time"
+
+	"vft/correlate"
+	"vft/event"
+	"vft/siem"
+	"vft/siem/ecs"
+)
+
+// desk is where events are judged and records written, one at a time: the
+// fleet rules and what they say, in the order of the events.
+type desk struct {
+	hostname, version string
+	outs              []*siem.Destination
+
+	mu      sync.Mutex // guards what follows
+	fleet   *correlate.Fleet
+	pending []event.Event // alerts of the event that is being judged
+	line    []byte
+}
+
+func newDesk(rules correlate.Rules, build Build, outs []*siem.Destination) *desk {
+	d := &desk{hostname: hostname(), version: build.Version, outs: outs}
+	d.fleet = correlate.NewFleet(correlate.FleetConfig{Rules: rules, Seed: seed()}, func(e event.Event) { d.pending = append(d.pending, e) })
+	return d
+}
+
+// observe judges a batch of events and writes what the rules say; the events
+// themselves too when record is set.
+func (d *desk) observe(events []event.Event, record bool) {
+	d.do(func(*correlate.Fleet) {
+		for i := range events {
+			e := &events[i]
+			verdict := d.fleet.Observe(e)
+			if record {
+				if tag := tagOf(verdict); tag != "" {
+					e.Tags = append(e.Tags[:len(e.Tags):len(e.Tags)], tag)
+				}
+				d.write(e)
+			}
+			d.flush()
+		}
+	})
+}
+
+// tagOf is how a record says that its event did not count like any other.
+func tagOf(v correlate.Verdict) string {
+	switch v {
+	case correlate.Late:
+		return "late"
+	case correlate.Ignored:
+		return "ignored"
+	}
+	return ""
+}
+
+// do calls the rules and writes the alerts that come of it.
+func (d *desk) do(call func(*correlate.Fleet)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	call(d.fleet)
+	d.flush()
+}
+
+// tell writes one event that no rule looks at.
+func (d *desk) tell(e event.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.write(&e)
+}
+
+// flush writes the pending alerts; d.mu is held.
+func (d *desk) flush() {
+	for i := range d.pending {
+		d.write(&d.pending[i])
+	}
+	d.pending = d.pending[:0]
+}
+
+// write sends one record to every destination; d.mu is held.
+func (d *desk) write(e *event.Event) {
+	d.line = ecs.Append(d.line[:0], e, ecs.Observer{Hostname: d.hostname, Version: d.version, Created: time.Now()})
+	for _, out := range d.outs {
+		out.Send(d.line)
+	}
+}

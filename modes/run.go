@@ -1,0 +1,84 @@
+package modes
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+
+	"github.com/rs/zerolog"
+)
+
+// group runs the parts of a mode. The first that fails ends the others.
+type group struct {
+	wg   sync.WaitGroup
+	mu   sync.Mutex // guards errs
+	errs []error
+}
+
+// start runs a part; stop is called when it fails.
+func (g *group) start(stop context.CancelFunc, part func() error) {
+	g.wg.Go(func() {
+		if err := part(); err != nil {
+			g.mu.Lock()
+			g.errs = append(g.errs, err)
+			g.mu.Unlock()
+			stop()
+		}
+	})
+}
+
+// wait waits for all parts.
+func (g *group) wait() error {
+	g.wg.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return errors.Join(g.errs...)
+}
+
+// waitAfter waits until ctx ends, then for all parts, but no longer than
+// stopTime: whatever hangs must not keep vft from ending.
+func (g *group) waitAfter(ctx context.Context) error {
+	<-ctx.Done()
+	done := make(chan error, 1)
+	go func() { done <- g.wait() }()
+	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	select {
+	case err := <-done:
+		return err
+	case <-limit.Done():
+		return errStopped
+	}
+}
+
+// onReload calls reload at each SIGHUP until the returned func is called, which
+// waits for a reload that runs.
+func onReload(reload func()) (stop func()) {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for range hangups {
+			reload()
+		}
+	})
+	return func() {
+		signal.Stop(hangups)
+		close(hangups)
+		wg.Wait()
+	}
+}
+
+// logCounts writes the counters of a part that are not zero, as one line.
+func logCounts(log zerolog.Logger, part string, counts func(func(string, uint64))) {
+	line := log.Info()
+	counts(func(name string, n uint64) {
+		if n != 0 {
+			line = line.Uint64(name, n)
+		}
+	})
+	line.Msg("counters of " + part)
+}

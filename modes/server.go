@@ -1,0 +1,334 @@
+package modes
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"vft/correlate"
+	"vft/event"
+	"vft/link"
+	"vft/modes/config"
+	"vft/siem"
+)
+
+// server is the running graph of `vft server`.
+type server struct {
+	parts
+	dir    string
+	log    zerolog.Logger
+	level  *levelHook
+	desk   *desk
+	out    *siem.Destination
+	fleet  *roster
+	cert   atomic.Pointer[tls.Certificate]
+	events bool // write the events too, not only alerts
+	ids    *event.IDs
+}
+
+// runServer is `vft server`.
+func runServer(ctx context.Context, p parts) error {
+	s := &server{parts: p, events: p.values.Bool("events"), ids: event.NewIDs(seed())}
+	s.log, s.level = newLog(p.streams, p.values)
+	rules, err := s.prepare()
+	if err != nil {
+		return err
+	}
+	unlock, err := lock(filepath.Join(s.dir, "server.lock"))
+	if err != nil {
+		return cannotOpen(fmt.Errorf("cannot use the data directory %s: %v; is another vft server running? name another with --data-dir", s.dir, err))
+	}
+	defer unlock()
+	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: p.streams.Out, Log: s.log, Random: newRandom().Float64})
+	s.desk = newDesk(rules, p.build, []*siem.Destination{s.out})
+	if s.fleet, err = newRoster(filepath.Join(s.dir, "deals.json"), p.values.Duration("heartbeat"), s.log); err != nil {
+		s.log.Warn().Err(err).Msg("the dealt ports of earlier are not known; every client is dealt new ones")
+	}
+	link, err := s.newLink(rules)
+	if err != nil {
+		return err
+	}
+	ln, err := listen(p.values.Text("bind"))
+	if err != nil {
+		return cannotOpen(fmt.Errorf("cannot bind %s: %v; is another vft running? choose another address with --bind", p.values.Text("bind"), opReason(err)))
+	}
+	s.announce(ln.Addr())
+	return s.run(ctx, link, ln)
+}
+
+// listen opens exactly the address: 0.0.0.0 is IPv4 alone, which for the net
+// package would be IPv6 too.
+func listen(bind string) (net.Listener, error) {
+	host, _, _ := config.SplitHostPort(bind)
+	network := "tcp"
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
+		network = "tcp4"
+	}
+	return net.Listen(network, bind)
+}
+
+// prepare does what opens no address.
+func (s *server) prepare() (rules correlate.Rules, err error) {
+	if err = checkTLS(s.values); err != nil {
+		return rules, err
+	}
+	if rules, err = loadRules(s.values); err != nil {
+		return rules, err
+	}
+	s.dir, err = dataDir(s.values, s.streams.Env)
+	return rules, err
+}
+
+// run serves until ctx ends or a part fails, then ends the parts in order:
+// first the link, then what writes.
+func (s *server) run(ctx context.Context, l *link.Server, ln net.Listener) error {
+	var g group
+	serving, stop := context.WithCancel(ctx)
+	defer stop()
+	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriting()
+	g.start(stop, func() error { return s.out.Run(writing) })
+	g.start(stop, func() error {
+		defer stopWriting()
+		var inner group
+		inner.start(stop, func() error { return l.Serve(serving, ln) })
+		inner.start(stop, func() error { return s.tick(serving) })
+		err := inner.wait()
+		s.fleet.save(s.log)
+		return err
+	})
+	stopReload := onReload(func() { s.reload() })
+	defer stopReload()
+	err := g.waitAfter(serving)
+	logCounts(s.log, "link", l.Counts)
+	s.desk.mu.Lock()
+	defer s.desk.mu.Unlock()
+	logCounts(s.log, "fleet", s.desk.fleet.Counts)
+	logCounts(s.log, "stdout", s.out.Counts)
+	return err
+}
+
+// newLink builds the server's end of the link.
+func (s *server) newLink(rules correlate.Rules) (*link.Server, error) {
+	secret, err := serverSecret(s.values, s.dir)
+	if err != nil {
+		return nil, err
+	}
+	token, err := link.LoadOrMakeToken(filepath.Join(s.dir, "token"))
+	if err != nil {
+		return nil, cannotOpen(err)
+	}
+	config := link.ServerConfig{
+		Secret: secret, Dir: s.dir, Log: s.log, Interval: s.values.Duration("heartbeat"),
+		Token:     func(id string) (string, bool) { return token, id == link.TokenID(token) },
+		Hello:     s.hello,
+		Accept:    s.accept,
+		Heartbeat: s.heartbeat,
+		Gone:      s.gone,
+		Ignore:    func() []netip.Prefix { return ignoredSources(rules) },
+	}
+	if s.values.Bool("ssl") {
+		if err := s.loadCertificate(); err != nil {
+			return nil, err
+		}
+		config.Certificate = s.cert.Load
+	}
+	return link.NewServer(config), nil
+}
+
+// ignoredSources are the sources whose hits count nowhere, which clients need
+// not send.
+func ignoredSources(rules correlate.Rules) (all []netip.Prefix) {
+	for _, g := range rules.Ignore {
+		if g.Source.IsValid() && g.Port == 0 && g.Client == "" && g.Tool == "" && g.Until.IsZero() {
+			all = append(all, g.Source)
+		}
+	}
+	return all
+}
+
+// checkTLS holds the flags about TLS against each other.
+func checkTLS(v *config.Values) error {
+	cert, key := v.Text("cert") != "", v.Text("key") != ""
+	switch {
+	case v.Bool("ssl") && v.Given("ssl") && !cert && !key:
+		return v.Invalid("ssl", "needs --cert and --key; without --ssl the server makes its own certificate")
+	case cert && !key:
+		return v.Invalid("cert", "needs --key too: the private key of that certificate")
+	case key && !cert:
+		return v.Invalid("key", "needs --cert too: the certificate of that key")
+	case cert && !v.Bool("ssl"):
+		return v.Invalid("ssl", "says plain text, but --cert and --key ask for TLS; drop one of them")
+	case !v.Bool("ssl") && !v.Bool("allow-plaintext") && !isLoopback(v.Text("bind")):
+		return v.Invalid("ssl", "plain text on %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", v.Text("bind"))
+	}
+	return nil
+}
+
+func isLoopback(hostport string) bool {
+	host, _, err := config.SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// loadCertificate reads --cert and --key, or makes and keeps an own one.
+func (s *server) loadCertificate() error {
+	certFile, keyFile := s.values.Text("cert"), s.values.Text("key")
+	if certFile != "" {
+		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+		if err != nil {
+			return s.values.Invalid("cert", "cannot load %s and %s: %v", certFile, keyFile, err)
+		}
+		s.cert.Store(&cert)
+		return nil
+	}
+	hosts := []string{hostname()}
+	for _, p := range ownAddresses() {
+		hosts = append(hosts, p.Addr().String())
+	}
+	if host, _, err := config.SplitHostPort(s.values.Text("bind")); err == nil && host != "" {
+		hosts = append(hosts, host)
+	}
+	cert, err := link.LoadOrMakeCertificate(s.dir, append(hosts, "127.0.0.1", "::1"), time.Now())
+	if err != nil {
+		return cannotOpen(err)
+	}
+	s.cert.Store(&cert)
+	return nil
+}
+
+// serverSecret is --secret, what --secret-file holds, or what was made at the
+// first start.
+func serverSecret(v *config.Values, dir string) (string, error) {
+	if secret := v.Text("secret"); secret != "" {
+		return secret, nil
+	}
+	if file := v.Text("secret-file"); file != "" {
+		secret, err := link.ReadSecret(file)
+		if err != nil {
+			return "", v.Invalid("secret-file", "%v", err)
+		}
+		return secret, nil
+	}
+	secret, err := link.LoadOrMakeSecret(filepath.Join(dir, "secret"))
+	if err != nil {
+		return "", cannotOpen(err)
+	}
+	return secret, nil
+}
+
+// announce says where clients connect and what to type there, whatever the
+// log level is.
+func (s *server) announce(addr net.Addr) {
+	s.log.Log().Str("address", addr.String()).Msgf("listening on %s", addr)
+	cert := s.cert.Load()
+	if cert == nil {
+		s.log.Log().Msg("plain text: clients need --ssl=false and the secret")
+		return
+	}
+	token, err := link.ReadSecret(filepath.Join(s.dir, "token"))
+	if err != nil || cert.Leaf == nil {
+		return
+	}
+	bound := addr.(*net.TCPAddr)
+	join := link.Join{Host: joinHost(bound.AddrPort().Addr()), Port: uint16(bound.Port), Pin: link.PinOf(cert.Leaf), Token: token}
+	s.log.Log().Msgf("on a client, type: vft client --join %s (its token lets a host enrol)", join)
+}
+
+// joinHost is the address under which clients reach this host.
+func joinHost(bound netip.Addr) string {
+	if !bound.IsUnspecified() {
+		return bound.Unmap().String()
+	}
+	for _, p := range ownAddresses() {
+		if a := p.Addr(); a.IsGlobalUnicast() && a.Is4() {
+			return a.String()
+		}
+	}
+	return hostname()
+}
+
+// ownAddresses are the addresses of this host with their networks, loopback
+// left out.
+func ownAddresses() (all []netip.Prefix) {
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil
+	}
+	for _, a := range addrs {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() && len(all) < 64 {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// opReason cuts from a network error what the message says already.
+func opReason(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		err = op.Err
+	}
+	var system *os.SyscallError
+	if errors.As(err, &system) {
+		err = system.Err
+	}
+	return err
+}
+
+// reload reads the configuration again. What can change in a running server
+// is changed, the rest is named; on any error all stays as it was.
+func (s *server) reload() {
+	values, err := s.parts.reload()
+	var rules correlate.Rules
+	if err == nil {
+		err = checkTLS(values)
+	}
+	if err == nil {
+		rules, err = loadRules(values)
+	}
+	if err == nil && s.cert.Load() != nil && values.Text("cert") != "" {
+		old := s.values
+		s.values = values
+		if err = s.loadCertificate(); err != nil {
+			s.values = old
+		}
+	}
+	if err != nil {
+		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
+		return
+	}
+	s.level.set(values)
+	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
+	reportReload(s.log, s.values, values, "rules", "log-level", "cert", "key")
+	s.values = values
+}
+
+// reportReload says which changed settings hold from now on and which need a
+// restart.
+func reportReload(log zerolog.Logger, old, new *config.Values, live ...string) {
+	var later []string
+	for _, name := range old.Differences(new) {
+		if !strings.Contains(" "+strings.Join(live, " ")+" ", " "+name+" ") {
+			later = append(later, name)
+		}
+	}
+	if len(later) > 0 {
+		log.Warn().Strs("settings", later).Msg("reloaded; these settings need a restart")
+		return
+	}
+	log.Info().Msg("reloaded")
+}

@@ -1,0 +1,160 @@
+package modes
+
+import (
+	"context"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"vft/correlate"
+	"vft/event"
+	"vft/modes/config"
+	"vft/siem"
+)
+
+// standalone is the running graph of `vft standalone`.
+type standalone struct {
+	parts
+	log  zerolog.Logger
+	host *host
+	desk *desk
+	outs []*siem.Destination
+	ids  *event.IDs
+}
+
+// runStandalone is `vft standalone`.
+func runStandalone(ctx context.Context, p parts) error {
+	s := &standalone{parts: p, ids: event.NewIDs(seed())}
+	var level *levelHook
+	s.log, level = newLog(p.streams, p.values)
+	targets, err := destinations(p.values)
+	if err != nil {
+		return err
+	}
+	rules, err := loadRules(p.values)
+	if err != nil {
+		return err
+	}
+	dir, err := dataDir(p.values, p.streams.Env)
+	if err != nil {
+		return err
+	}
+	if err := s.openOuts(targets); err != nil {
+		return err
+	}
+	s.desk = newDesk(rules, p.build, s.outs)
+	if s.host, err = newHost(p.values, dir, s.log, s.emit); err != nil {
+		return err
+	}
+	s.host.open()
+	return s.run(ctx, level)
+}
+
+// destinations reads --dest.
+func destinations(v *config.Values) (targets []siem.Target, err error) {
+	for _, text := range config.List[string](v, "dest") {
+		target, err := siem.Parse(text)
+		if err != nil {
+			return nil, v.Invalid("dest", "%v", err)
+		}
+		targets = append(targets, target)
+	}
+	if len(targets) == 0 {
+		return nil, v.Invalid("dest", "names no destination; stdout:// is one")
+	}
+	return targets, nil
+}
+
+// openOuts builds the destinations; what is wrong with one before the first
+// record ends vft.
+func (s *standalone) openOuts(targets []siem.Target) error {
+	for _, target := range targets {
+		for _, warning := range target.Warnings() {
+			s.log.Warn().Msg(warning)
+		}
+		out := siem.New(siem.Config{
+			Target: target, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64,
+			OnDrop: func(dropped uint64) { s.dropped(target, dropped) },
+		})
+		if err := out.Check(); err != nil {
+			return cannotOpen(err)
+		}
+		s.outs = append(s.outs, out)
+	}
+	return nil
+}
+
+// run watches until ctx ends or a destination fails for good. The traps end
+// first: what they saw last is still delivered.
+func (s *standalone) run(ctx context.Context, level *levelHook) error {
+	var g group
+	trapping, stop := context.WithCancel(ctx)
+	defer stop()
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	for _, out := range s.outs {
+		g.start(stop, func() error { return out.Run(sending) })
+	}
+	g.start(stop, func() error {
+		defer stopSending()
+		return s.watch(trapping)
+	})
+	defer onReload(func() { s.reload(level) })()
+	err := g.waitAfter(trapping)
+	logCounts(s.log, "traps", s.host.set.Counts)
+	for _, out := range s.outs {
+		logCounts(s.log, "destination", out.Counts)
+	}
+	return err
+}
+
+// watch runs the traps and moves the clock of the rules on, until ctx ends.
+func (s *standalone) watch(ctx context.Context) error {
+	var g group
+	g.start(func() {}, func() error { return s.host.set.Run(ctx) })
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return g.wait()
+		case now := <-ticker.C:
+			s.desk.do(func(f *correlate.Fleet) { f.Advance(now.UTC()) })
+		}
+	}
+}
+
+// emit judges and writes one hit.
+func (s *standalone) emit(e event.Event) {
+	e.Client = s.desk.hostname
+	s.desk.observe([]event.Event{e}, true)
+}
+
+// dropped writes that a destination lost records.
+func (s *standalone) dropped(target siem.Target, dropped uint64) {
+	s.log.Warn().Stringer("dest", target).Uint64("dropped", dropped).Msg("records were dropped: the destination is away or too slow")
+	now := time.Now().UTC()
+	s.desk.do(func(*correlate.Fleet) {
+		s.desk.write(&event.Event{
+			ID: s.ids.Next(now), Time: now, Dataset: event.DatasetClient, Client: s.desk.hostname, Host: s.desk.hostname,
+			Member: &event.Member{ID: s.desk.hostname, State: event.Dropping, Version: s.build.Version, Traps: s.host.set.Ports(), Dropped: dropped},
+		})
+	})
+}
+
+// reload reads the configuration again; rules and log level change at once.
+func (s *standalone) reload(level *levelHook) {
+	values, err := s.parts.reload()
+	var rules correlate.Rules
+	if err == nil {
+		rules, err = loadRules(values)
+	}
+	if err != nil {
+		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
+		return
+	}
+	level.set(values)
+	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
+	reportReload(s.log, s.values, values, "rules", "log-level")
+	s.values = values
+}
