@@ -123,6 +123,11 @@ func TestLearningByStepsIsFit(t *testing.T) {
 				t.Fatalf("value %d of the first is %v", i, got)
 			}
 		}
+		flagOf(t, a, 0)
+		flagOf(t, b, 0)
+		if have, need := b.Learned(); have != 1001 || need != 1000 {
+			t.Errorf("depth %d: %d of %d learned after 1001 values", depth, have, need)
+		}
 		if !b.Fitted() || !equalStates(a.Save(), b.Save()) {
 			t.Errorf("depth %d: the states differ", depth)
 		}

@@ -202,13 +202,13 @@ func (s *Spot) collect(x float64) error {
 	return s.Fit(s.first)
 }
 
-// Learned returns how many values have been learned and how many a calibration
-// needs; from need on, have keeps counting.
+// Learned returns how many values have been learned, those in the first window
+// included, and how many calibrate. have is at least need once Fitted.
 func (s *Spot) Learned() (have, need int) {
 	if !s.fitted {
 		return len(s.first), s.cfg.NInit
 	}
-	return s.n, s.cfg.NInit
+	return max(s.n+s.cfg.Depth, s.cfg.NInit), s.cfg.NInit
 }
 
 // Fitted reports whether the levels t are known: Fit was called or NInit values
