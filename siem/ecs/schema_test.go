@@ -3,6 +3,7 @@ package ecs
 import (
 	"encoding/json"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -63,10 +64,16 @@ func fields(t *testing.T, visit func(dataset, path string, field map[string]any)
 			if !ok {
 				t.Fatalf("%s: %s leads nowhere", dataset, ref)
 			}
+			if own := node["description"]; own != nil {
+				shared = maps.Clone(shared)
+				shared["description"] = own
+			}
 			walk(in, dataset, path, shared)
 			return
 		}
 		if items, _ := node["items"].(map[string]any); items["properties"] != nil || items["$ref"] != nil {
+			items = maps.Clone(items)
+			items["description"] = node["description"]
 			walk(file, dataset, path, items)
 			return
 		}
