@@ -135,10 +135,10 @@ func (d *Destination) Counts(yield func(name string, n uint64)) {
 }
 
 // Run carries records until ctx ends, then what is left for at most
-// Config.Drain, and releases everything. End ctx after the last Send, or that
-// may be dropped. Run returns nil when all was
-// delivered; an error when records were left (they are counted as dropped), or
-// when the destination can never work again: stdout was closed.
+// Config.Drain, and releases everything. End ctx after the last Send, or what
+// is sent then may be dropped. Run returns nil when all was delivered; an error
+// when records were left, which are counted as dropped, or when the destination
+// can never work again: stdout was closed.
 func (d *Destination) Run(ctx context.Context) error {
 	hard, cancel := outlive(ctx, d.timeToStop)
 	defer cancel()
