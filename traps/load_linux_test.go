@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +36,7 @@ type served struct {
 	Failed    int     // connections that did not succeed
 	Held      uint64
 	Log       int // lines
+	Bytes     int // of memory for each held connection
 }
 
 // made is what a generator did.
@@ -187,7 +189,9 @@ func connectFrom(i int, port uint16) (fd int, err error) {
 // peer is another process.
 func BenchmarkAccept(b *testing.B) {
 	var result served
-	inNamespace(b, "serve", task{Count: max(b.N, 100_000), Keep: 512, Hold: "0s"}, &result)
+	for b.Loop() {
+		inNamespace(b, "serve", task{Count: 200_000, Keep: 512, Hold: "0s"}, &result)
+	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(result.Processor, "us/connection")
 	b.ReportMetric(10, "limit-us/connection")
@@ -199,7 +203,9 @@ func BenchmarkAccept(b *testing.B) {
 // BenchmarkAcceptRate offers 50,000 connections a second to one port.
 func BenchmarkAcceptRate(b *testing.B) {
 	var result served
-	inNamespace(b, "serve", task{Count: max(b.N, 250_000), Rate: 50_000, Keep: 512, Hold: "0s"}, &result)
+	for b.Loop() {
+		inNamespace(b, "serve", task{Count: 250_000, Rate: 50_000, Keep: 512, Hold: "0s"}, &result)
+	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(result.Rate, "connections/s")
 	b.ReportMetric(50_000, "goal-connections/s")
@@ -214,6 +220,7 @@ func BenchmarkAcceptRate(b *testing.B) {
 func silentRole(t task) any {
 	q := &queue{events: make([]event.Event, 0, 4096)}
 	set, port, stop := runSet(t, q.put)
+	before := memory()
 	for i := range t.Count {
 		if _, err := connectFrom(i, port); err != nil {
 			fail(err)
@@ -221,11 +228,28 @@ func silentRole(t task) any {
 	}
 	s := started{Set: set}
 	waitFor("all are held", func() bool { return s.count("held_now") == uint64(t.Count) })
-	result := served{Held: s.count("held_now")}
+	result := served{Held: s.count("held_now"), Bytes: (memory() - before) / t.Count}
 	result.P99 = probe(port, 5000)
 	result.Events = q.count()
 	stop()
 	return result
+}
+
+// memory returns the bytes of heap and stacks that are in use.
+func memory() int {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int(stats.HeapAlloc + stats.StackInuse)
+}
+
+// TestHeldConnectionsTakeLittleMemory holds as many as may be held.
+func TestHeldConnectionsTakeLittleMemory(t *testing.T) {
+	var result served
+	inNamespace(t, "silent", task{Count: 1024, Hold: "60s"}, &result)
+	if result.Held != 1024 || result.Bytes > 12<<10 {
+		t.Errorf("%d are held and take %d bytes each", result.Held, result.Bytes)
+	}
 }
 
 // probe connects n times, waits until the trap closes, and returns the 99th
@@ -251,9 +275,12 @@ func probe(port uint16, n int) float64 {
 // as many as it holds are silent.
 func BenchmarkHeldAtCap(b *testing.B) {
 	var result served
-	inNamespace(b, "silent", task{Count: 1024, Hold: "60s"}, &result)
+	for b.Loop() {
+		inNamespace(b, "silent", task{Count: 1024, Hold: "60s"}, &result)
+	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(float64(result.Held), "held")
+	b.ReportMetric(float64(result.Bytes), "B/held")
 	b.ReportMetric(result.P99, "p99-ms")
 	b.ReportMetric(5, "limit-p99-ms")
 }
@@ -366,7 +393,9 @@ func tcpChecksum(ip []byte) uint16 {
 // BenchmarkHalfOpenFlood connects to a trap during a flood of SYNs.
 func BenchmarkHalfOpenFlood(b *testing.B) {
 	var result served
-	inNamespace(b, "halfopen", task{Seconds: 5, Hold: "0s"}, &result)
+	for b.Loop() {
+		inNamespace(b, "halfopen", task{Seconds: 5, Hold: "0s"}, &result)
+	}
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(result.Rate, "SYN/s")
 	b.ReportMetric(150_000, "goal-SYN/s")

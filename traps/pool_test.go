@@ -179,7 +179,7 @@ func TestChoiceWithABadFile(t *testing.T) {
 func TestDealerStandsEveryPortTwice(t *testing.T) {
 	d := NewDealer(Pool(), nil, seeded(1))
 	for i := range 64 {
-		d.Deal(string(rune('A' + i)), 5)
+		d.Deal(string(rune('A'+i)), 5)
 		clients := i + 1
 		stand := d.stand()
 		for _, port := range Pool() {
@@ -297,7 +297,7 @@ func checkBalance(t *rapid.T, d *Dealer) {
 func TestDealerAfterClientsLeft(t *testing.T) {
 	d := NewDealer(Pool(), nil, seeded(1))
 	for i := range 40 {
-		d.Deal(string(rune('A' + i)), 5)
+		d.Deal(string(rune('A'+i)), 5)
 	}
 	for i := range 24 {
 		d.Forget(string(rune('A' + i)))
