@@ -13,9 +13,12 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"vft/siem/ecs/ecstest"
 )
 
 // binary is the vft under test, built once.
@@ -69,11 +72,14 @@ type lab struct {
 	hosts  map[string]int
 }
 
+// labs numbers them, so that a test may have several.
+var labs atomic.Int32
+
 func newLab(t *testing.T, hosts ...string) *lab {
 	t.Helper()
 	needProgram(t, "ip", "iproute2")
 	need(t, "root, for network namespaces", os.Geteuid() == 0)
-	l := &lab{t: t, prefix: fmt.Sprintf("vft%d-", os.Getpid()), hosts: map[string]int{}}
+	l := &lab{t: t, prefix: fmt.Sprintf("vft%d-%d-", os.Getpid(), labs.Add(1)), hosts: map[string]int{}}
 	l.namespace("switch")
 	l.ip("-n", l.ns("switch"), "link", "add", "br0", "type", "bridge")
 	l.ip("-n", l.ns("switch"), "link", "set", "br0", "up")
@@ -285,8 +291,8 @@ func eventually(t *testing.T, limit time.Duration, what string, hold func() bool
 	}
 }
 
-// record is what the tests read of a record; checkRecords holds the rest
-// against the schema.
+// record is what the tests read of a record; every record is held against its
+// schema.
 type record struct {
 	Timestamp time.Time `json:"@timestamp"`
 	Message   string    `json:"message"`
@@ -341,6 +347,7 @@ func records(t *testing.T, l *lines) []record {
 		if err := json.NewDecoder(bufio.NewReader(strings.NewReader(line))).Decode(&r); err != nil {
 			t.Fatalf("stdout holds a line that is no record: %q: %v", line, err)
 		}
+		ecstest.Validate(t, []byte(line))
 		out = append(out, r)
 	}
 	return out
