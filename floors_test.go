@@ -27,6 +27,8 @@ var floor = map[string]int{
 	"capture/process":      1,
 	"traps":                1,
 	"correlate":            1,
+	"correlate/watch":      1,
+	"correlate/detect":     1,
 	"link":                 1,
 	"siem":                 1,
 	"siem/ecs":             1,
@@ -40,7 +42,6 @@ var floor = map[string]int{
 // exceptions are the imports that the floors forbid and the house allows, each
 // with its reason.
 var exceptions = map[[2]string]string{
-	{"siem", "siem/ecs"}:               "a destination writes the records that siem/ecs encodes",
 	{"capture/stat", "capture/packet"}: "a counter reads the one Parsed that every packet passes in",
 	{"capture/flow", "capture/packet"}: "a flow key is made from the one Parsed that every packet passes in",
 }

@@ -20,6 +20,8 @@ func main() { os.Exit(run()) }
 func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A closed stdout is an error like any other, not the end without a word.
+	signal.Ignore(syscall.SIGPIPE)
 	// A second signal ends vft at once: the first one gives the default back.
 	defer context.AfterFunc(ctx, stop)()
 	return modes.Main(ctx, os.Args, modes.Build{Version: version, Commit: commit},

@@ -17,6 +17,12 @@ const (
 	DatasetProbe  Dataset = "vft.probe"  // a packet that probed a port
 	DatasetAlert  Dataset = "vft.alert"  // an incident was raised, changed or resolved
 	DatasetClient Dataset = "vft.client" // a client came, went, was lost or dropped events
+
+	DatasetStat    Dataset = "vft.stat"    // the value of a statistic in one interval
+	DatasetAnomaly Dataset = "vft.anomaly" // a statistic or a flow is abnormal
+	DatasetThreat  Dataset = "vft.threat"  // a detection or a sensor fired
+	DatasetFlow    Dataset = "vft.flow"    // a flow ended
+	DatasetSummary Dataset = "vft.summary" // a replay ended
 )
 
 // Evidence grades how far an observation can be trusted.
@@ -58,6 +64,13 @@ type Event struct {
 	Probe  *Probe  `json:"probe,omitempty"`
 	Alert  *Alert  `json:"alert,omitempty"`
 	Member *Member `json:"member,omitempty"`
+
+	Stat    *Stat    `json:"stat,omitempty"`
+	Anomaly *Anomaly `json:"anomaly,omitempty"`
+	Threat  *Threat  `json:"threat,omitempty"`
+	Flow    *Flow    `json:"flow,omitempty"`
+	Summary *Summary `json:"summary,omitempty"`
+	Process *Process `json:"process,omitempty"` // what holds the local end; any dataset may have it
 }
 
 // Emit hands an Event to the next part. It must not block for long.
