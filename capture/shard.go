@@ -93,32 +93,36 @@ func (s *Shard) Packet(pkt *Packet) {
 }
 
 // flow counts an IP packet in the flow table, and what is distinct about it
-// when it is the first of its flow.
+// when it is the first of its kind. A later fragment says little of its flow, so
+// it is looked at each time.
 func (s *Shard) flow(p *packet.Parsed, now int64) {
 	touch := s.table.Packet(p, now)
-	if touch&flow.NewFlow != 0 {
-		s.interval.FlowsStarted++
-	}
-	switch {
-	case p.LaterFragment():
-		s.ends(p)
-		hash := s.tuple(p)
-		s.totals.Tuples.Add(hash)
-		s.interval.AddFragment(p, hash)
+	if touch == 0 && p.FragOffset == 0 {
 		return
-	case touch&flow.FirstOfSide != 0:
-		s.interval.Sides++
-		s.ends(p)
+	}
+	iv := s.interval
+	if touch&flow.NewFlow != 0 {
+		iv.FlowsStarted++
+	}
+	if p.LaterFragment() {
+		hash := s.tuple(p)
+		s.totals.AddEnds(p)
+		s.totals.Tuples.Add(hash)
+		iv.AddEnds(p)
+		iv.AddFragment(p, hash)
+		return
 	}
 	if touch&flow.FirstOfFlow != 0 {
-		s.interval.Flows++
+		iv.Flows++
+	}
+	if touch&flow.FirstOfSide != 0 {
+		iv.Sides++
+		iv.AddEnds(p)
+	}
+	if touch&flow.NewSide != 0 {
+		s.totals.AddEnds(p)
 		s.totals.Tuples.Add(s.tuple(p))
 	}
-}
-
-func (s *Shard) ends(p *packet.Parsed) {
-	s.interval.AddEnds(p)
-	s.totals.AddEnds(p)
 }
 
 // tuple is the 5-tuple as the packet alone tells it: where no transport header

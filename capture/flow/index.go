@@ -1,5 +1,7 @@
 package flow
 
+import "math/bits"
+
 // entry is a hash and 1 + a slot, or 0 for a free place.
 type entry uint64
 
@@ -11,11 +13,17 @@ func (e entry) slot() uint32 { return uint32(e) - 1 }
 type index struct {
 	entries []entry // a power of two
 	used    int
+	most    int // entries at most
+	warmth  entry
 }
 
 const firstIndex = 1 << 10
 
-func (x *index) reset() { x.entries, x.used = make([]entry, firstIndex), 0 }
+// reset empties the index and sizes it for most slots.
+func (x *index) reset(most int) {
+	x.most = 1 << bits.Len(uint(2*most-1))
+	x.entries, x.used = make([]entry, min(x.most, firstIndex)), 0
+}
 
 func (x *index) home(hash uint32) uint32  { return hash & uint32(len(x.entries)-1) }
 func (x *index) next(place uint32) uint32 { return (place + 1) & uint32(len(x.entries)-1) }
@@ -38,11 +46,19 @@ func (x *index) put(e entry) {
 
 func (x *index) grow() {
 	old := x.entries
-	x.entries = make([]entry, 2*len(old))
+	x.entries = make([]entry, min(x.most, 8*len(old))) // few steps: each leaves garbage
 	for _, e := range old {
 		if e != 0 {
 			x.put(e)
 		}
+	}
+}
+
+// warm brings the homes of hashes into the cache: loads that wait for nothing
+// run side by side.
+func (x *index) warm(hashes []uint32) {
+	for _, hash := range hashes {
+		x.warmth ^= x.entries[x.home(hash)]
 	}
 }
 

@@ -24,13 +24,14 @@ type slot struct {
 }
 
 const (
-	stateUsed  = 1 << iota
-	stateV6    // the addresses are in slab.pairs
-	statePorts // Key.Ports
-	stateAgain // a second packet came since the clock passed
-	stateFwd   // a packet since Mark
-	stateRev   // one of the other direction; must be stateFwd << 1
-	stateFresh // the slot stands in Table.fresh, whoever uses it
+	stateUsed   = 1 << iota
+	stateV6     // the addresses are in slab.pairs
+	statePorts  // Key.Ports
+	stateAgain  // a second packet came since the clock passed
+	stateFwd    // a packet since Mark
+	stateRev    // one of the other direction; must be stateFwd << 1
+	stateFresh  // the slot stands in Table.fresh, whoever uses it
+	stateDoomed // chosen to be evicted
 )
 
 const (

@@ -41,6 +41,7 @@ type Touch uint8
 // The bits of a Touch.
 const (
 	NewFlow     Touch = 1 << iota // it began a flow
+	NewSide                       // the first in its direction
 	FirstOfFlow                   // the first of its flow since Mark; never set for a later fragment
 	FirstOfSide                   // the first of its flow in its direction since Mark; likewise
 	Reverse                       // against the direction of the first packet
@@ -73,7 +74,7 @@ func NewTable(cfg Config) *Table {
 	}
 	cfg.Max = min(cfg.Max, 1<<30)
 	t := &Table{cfg: cfg, idle: timeout(cfg.Idle, DefaultIdle), active: timeout(cfg.Active, DefaultActive)}
-	t.index.reset()
+	t.index.reset(cfg.Max)
 	return t
 }
 
@@ -129,6 +130,7 @@ func (t *Table) update(s *slot, at uint32, p *packet.Parsed, now int64, reverse 
 	}
 	if s.packets[side] == 0 {
 		s.ttl[side] = p.TTL
+		touch |= NewSide
 	}
 	if s.packets[0]|s.packets[1] != 0 {
 		s.state |= stateAgain
@@ -206,23 +208,46 @@ func (t *Table) find(k *Key, hash uint32) (at uint32, reverse bool) {
 	}
 }
 
-// evict removes one flow, the weakest and then the oldest: the clock's hand
+// evictBatch flows leave a full table at once, so that the misses of the cache
+// in the index overlap.
+const evictBatch = 32
+
+// evict removes some flows, the weakest and then the oldest: the clock's hand
 // passes over the slots, lets those with a second packet pass once, and takes
-// the first without.
+// those without.
 func (t *Table) evict() {
+	var victims, hashes [evictBatch]uint32
+	n := min(evictBatch, 1+t.cfg.Max/64)
+	for i := range n {
+		victims[i] = t.victim()
+		k := t.slab.key(t.slab.at(victims[i]))
+		hashes[i] = uint32(k.Hash(t.cfg.Seed))
+	}
+	t.index.warm(hashes[:n])
+	for i := range n {
+		t.index.remove(hashes[i], victims[i])
+	}
+	for _, at := range victims[:n] {
+		t.emit(at, Evicted)
+		t.free(at)
+	}
+}
+
+// victim moves the hand to the next flow to evict, and on.
+func (t *Table) victim() uint32 {
 	for {
-		t.hand++
-		if t.hand >= t.slab.size {
+		at := t.hand
+		if t.hand++; t.hand >= t.slab.size {
 			t.hand = 0
 		}
-		s := t.slab.at(t.hand)
+		s := t.slab.at(at)
 		switch {
-		case s.state&stateUsed == 0:
+		case s.state&stateUsed == 0, s.state&stateDoomed != 0:
 		case s.state&stateAgain != 0:
 			s.state &^= stateAgain
 		default:
-			t.remove(t.hand, Evicted)
-			return
+			s.state |= stateDoomed
+			return at
 		}
 	}
 }
@@ -230,10 +255,13 @@ func (t *Table) evict() {
 // remove emits a flow and frees its slot.
 func (t *Table) remove(at uint32, end End) {
 	t.emit(at, end)
-	s := t.slab.at(at)
-	k := t.slab.key(s)
+	k := t.slab.key(t.slab.at(at))
 	t.index.remove(uint32(k.Hash(t.cfg.Seed)), at)
-	t.slab.release(s)
+	t.free(at)
+}
+
+func (t *Table) free(at uint32) {
+	t.slab.release(t.slab.at(at))
 	t.slab.give(at)
 }
 
@@ -311,4 +339,11 @@ func (t *Table) Flush() {
 			t.remove(at, Finished)
 		}
 	}
+}
+
+// Memory returns the bytes that the flows take: slots, addresses and index.
+func (t *Table) Memory() int {
+	const slotSize, pairSize, entrySize = 64, 32, 8
+	return len(t.slab.chunks)*chunkLen*slotSize + len(t.slab.pairs.chunks)*chunkLen*pairSize +
+		len(t.index.entries)*entrySize + cap(t.fresh)*4
 }

@@ -49,7 +49,7 @@ func TestBothDirectionsAreOneFlow(t *testing.T) {
 		there, back := parsed(c.a, 1000, c.b, 80), parsed(c.b, 80, c.a, 1000)
 		there.Flags, back.Flags, back.TTL = packet.SYN, packet.SYN|packet.ACK, 55
 		touches := []Touch{table.Packet(there, 5), table.Packet(back, 7), table.Packet(there, 9)}
-		if !slices.Equal(touches, []Touch{NewFlow | FirstOfFlow | FirstOfSide, FirstOfSide | Reverse, 0}) {
+		if !slices.Equal(touches, []Touch{NewFlow | NewSide | FirstOfFlow | FirstOfSide, NewSide | FirstOfSide | Reverse, 0}) {
 			t.Errorf("%s: touches %v", c.why, touches)
 		}
 		table.Mark()
@@ -125,7 +125,7 @@ func TestEvictionTakesTheWeakest(t *testing.T) {
 			table.Packet(strong, int64(i))
 		}
 	}
-	if table.Len() != 100 || table.Counters().Ended[Evicted] != 10001-100 || table.Counters().Started != 10001 {
+	if n := table.Len(); n > 100 || n < 98 || table.Counters().Ended[Evicted] != uint64(10001-n) || table.Counters().Started != 10001 {
 		t.Errorf("%d flows, %+v", table.Len(), table.Counters())
 	}
 	for _, r := range *got {

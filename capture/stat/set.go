@@ -12,20 +12,57 @@ type Set struct {
 	n      int
 	zero   bool // the hash 0 is in
 	depth  uint // hashes whose low depth bits are not 0 are left out
-	limit  int  // most elements
+	most   int  // places at most
+	// Hashes wait to be put in together, so that the misses of the cache overlap.
+	waiting int
+	warmth  uint64
+	wait    [64]uint64
 }
 
-const firstPlaces = 64
+const (
+	firstPlaces = 64
+	inCache     = 1 << 12 // places that stay in the first cache without help
+)
 
 // NewSet returns a Set that is exact for three quarters of the given number of
 // places, rounded up to a power of two.
 func NewSet(places int) *Set {
-	places = 1 << bits.Len(uint(max(places, firstPlaces)-1))
-	return &Set{limit: places / 4 * 3}
+	return &Set{most: 1 << bits.Len(uint(max(places, firstPlaces)-1))}
 }
 
 // Add puts a well-mixed hash in.
 func (s *Set) Add(hash uint64) {
+	if hash&(1<<s.depth-1) != 0 {
+		return
+	}
+	if s.waiting == len(s.wait) {
+		s.flush()
+	}
+	s.wait[s.waiting] = hash
+	s.waiting++
+}
+
+func (s *Set) flush() {
+	for s.n+s.waiting > len(s.places)/4*3 {
+		s.makeRoom()
+	}
+	if s.waiting > 1 && len(s.places) > inCache {
+		for _, hash := range s.wait[:s.waiting] { // loads that wait for nothing run side by side
+			s.warmth ^= s.places[s.home(hash)]
+		}
+	}
+	for _, hash := range s.wait[:s.waiting] {
+		s.put(hash)
+	}
+	s.waiting = 0
+}
+
+// home is where to look for a hash first. It uses other bits than depth does.
+func (s *Set) home(hash uint64) int { return int(hash >> 32 & uint64(len(s.places)-1)) }
+
+func (s *Set) next(i int) int { return (i + 1) & (len(s.places) - 1) }
+
+func (s *Set) put(hash uint64) {
 	if hash&(1<<s.depth-1) != 0 {
 		return
 	}
@@ -36,13 +73,7 @@ func (s *Set) Add(hash uint64) {
 		}
 		return
 	}
-	if s.n >= len(s.places)/4*3 {
-		s.makeRoom()
-		s.Add(hash)
-		return
-	}
-	mask := uint64(len(s.places) - 1)
-	for i := hash >> 20 & mask; ; i = (i + 1) & mask {
+	for i := s.home(hash); ; i = s.next(i) {
 		switch s.places[i] {
 		case hash:
 			return
@@ -54,38 +85,64 @@ func (s *Set) Add(hash uint64) {
 	}
 }
 
-// makeRoom grows the table, or halves the sample when it is at its limit.
+// makeRoom grows the table, or halves the sample when it has its full size.
 func (s *Set) makeRoom() {
+	if len(s.places) == s.most {
+		s.thin()
+		return
+	}
 	old := s.places
-	size := firstPlaces
-	if len(old) > 0 {
-		size = len(old) * 4
-	}
-	if most := s.limit / 3 * 4; size > most {
-		size = most
-	}
-	if len(old) == size {
-		s.depth++
-	}
-	s.places, s.n = make([]uint64, size), 0
+	s.places = make([]uint64, min(s.most, max(firstPlaces, 4*len(old))))
+	s.n = 0
 	if s.zero {
 		s.n = 1
 	}
 	for _, hash := range old {
 		if hash != 0 {
-			s.Add(hash)
+			s.put(hash)
 		}
 	}
 }
 
+// thin halves the sample in place. From a free place on, each hash is taken out
+// and what stays is put back: it finds its old place or a gap before it.
+func (s *Set) thin() {
+	s.depth++
+	if len(s.places) == 0 {
+		return
+	}
+	start := 0
+	for s.places[start] != 0 {
+		start++
+	}
+	for k := range s.places {
+		i := (start + k) & (len(s.places) - 1)
+		hash := s.places[i]
+		if hash == 0 {
+			continue
+		}
+		s.places[i] = 0
+		s.n--
+		s.put(hash)
+	}
+}
+
 // Count returns the number of distinct hashes.
-func (s *Set) Count() uint64 { return uint64(s.n) << s.depth }
+func (s *Set) Count() uint64 {
+	s.flush()
+	return uint64(s.n) << s.depth
+}
 
 // Exact reports whether Count is exact.
-func (s *Set) Exact() bool { return s.depth == 0 }
+func (s *Set) Exact() bool {
+	s.flush()
+	return s.depth == 0
+}
 
 // Merge puts all of o in.
 func (s *Set) Merge(o *Set) {
+	o.flush()
+	s.flush()
 	for s.depth < o.depth {
 		s.thin()
 	}
@@ -99,27 +156,13 @@ func (s *Set) Merge(o *Set) {
 	}
 }
 
-// thin halves the sample.
-func (s *Set) thin() {
-	old := s.places
-	s.depth++
-	s.places, s.n = make([]uint64, len(old)), 0
-	if s.zero {
-		s.n = 1
-	}
-	for _, hash := range old {
-		if hash != 0 {
-			s.Add(hash)
-		}
-	}
-}
-
 // Reset empties the set. A table that was hardly used shrinks.
 func (s *Set) Reset() {
+	s.waiting = 0
 	if s.n == 0 {
 		return
 	}
-	if len(s.places) > firstPlaces && s.n < len(s.places)/16 {
+	if len(s.places) > inCache && s.n < len(s.places)/64 {
 		s.places = make([]uint64, len(s.places)/4)
 	} else {
 		clear(s.places)
@@ -130,53 +173,59 @@ func (s *Set) Reset() {
 // Ports is a set of port numbers.
 type Ports struct {
 	bits [1 << 16 / 64]uint64
-	any  bool
+	n    int
+	few  [64]uint8 // high bytes of the first ports, so that a small set empties fast
 }
 
 // Add puts a port in.
 func (p *Ports) Add(port uint16) {
-	p.bits[port>>6] |= 1 << (port & 63)
-	p.any = true
+	word, bit := &p.bits[port>>6], uint64(1)<<(port&63)
+	if *word&bit == 0 {
+		*word |= bit
+		if p.n < len(p.few) {
+			p.few[p.n] = uint8(port >> 8)
+		}
+		p.n++
+	}
 }
 
 // Count returns how many ports are in.
-func (p *Ports) Count() (n uint64) {
-	if !p.any {
-		return 0
-	}
-	for _, word := range p.bits {
-		n += uint64(bits.OnesCount64(word))
-	}
-	return n
-}
+func (p *Ports) Count() uint64 { return uint64(p.n) }
 
 // CountWith returns how many ports are in p or o.
-func (p *Ports) CountWith(o *Ports) (n uint64) {
-	if !p.any && !o.any {
-		return 0
+func (p *Ports) CountWith(o *Ports) uint64 {
+	if p.n == 0 || o.n == 0 {
+		return uint64(p.n + o.n)
 	}
+	n := 0
 	for i, word := range p.bits {
-		n += uint64(bits.OnesCount64(word | o.bits[i]))
+		n += bits.OnesCount64(word | o.bits[i])
 	}
-	return n
+	return uint64(n)
 }
 
 // Merge puts all of o in.
 func (p *Ports) Merge(o *Ports) {
-	if !o.any {
+	if o.n == 0 {
 		return
 	}
 	for i, word := range o.bits {
-		p.bits[i] |= word
+		for ; word != 0; word &= word - 1 {
+			p.Add(uint16(i<<6 | bits.TrailingZeros64(word)))
+		}
 	}
-	p.any = true
 }
 
 // Reset empties the set.
 func (p *Ports) Reset() {
-	if p.any {
+	if p.n > len(p.few) {
 		*p = Ports{}
+		return
 	}
+	for _, high := range p.few[:p.n] {
+		clear(p.bits[int(high)*4 : int(high)*4+4])
+	}
+	p.n = 0
 }
 
 // mix spreads the bits of x; different x give different results
