@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -200,9 +201,10 @@ func (g *greeting) upgrade(ctx context.Context) error {
 	ws, response, err := dialer.DialContext(ctx, "ws://"+c.cfg.Server+path, header)
 	if err != nil {
 		if response != nil {
-			return fmt.Errorf("%s is not a vft server: it answers %s", c.cfg.Server, response.Status)
+			return fmt.Errorf("%s is not a vft server: it answers %.100q", c.cfg.Server, response.Status)
 		}
-		return fmt.Errorf("cannot speak with %s: %w", c.cfg.Server, err)
+		// The text of the error may hold all that a stranger said.
+		return fmt.Errorf("cannot speak with %s: %.200s", c.cfg.Server, strconv.QuoteToASCII(err.Error()))
 	}
 	g.ws = ws
 	g.ws.SetReadLimit(maxGreeting)

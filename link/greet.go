@@ -30,7 +30,13 @@ type newcomer struct {
 	member  *member // of an identity
 }
 
-var errRequest = errors.New("not a request for " + path + " with the subprotocol " + subprotocol)
+var (
+	errRequest    = errors.New("not a request for " + path + " with the subprotocol " + subprotocol)
+	errTLSToPlain = errors.New("TLS where plain text is spoken")
+)
+
+// recordHandshake is the first byte that a TLS client sends (RFC 8446 section 5.1).
+const recordHandshake = 22
 
 // greet brings a connection from accept to welcome within the time allowed for
 // it, and gives it to a goroutine of its own: this one's stack has grown in
@@ -130,11 +136,16 @@ func (n *newcomer) encrypt(ctx context.Context) error {
 // upgrade reads the one HTTP request of the connection and answers it.
 func (n *newcomer) upgrade() error {
 	reader := bufio.NewReader(io.LimitReader(n.conn, maxRequest))
+	w := &upgradeWriter{conn: n.conn, reader: reader, header: http.Header{}}
+	if first, _ := reader.Peek(1); len(first) == 1 && first[0] == recordHandshake {
+		// An answer that is not TLS tells the client at once what is wrong.
+		w.WriteHeader(http.StatusBadRequest)
+		return errTLSToPlain
+	}
 	request, err := http.ReadRequest(reader)
 	if err != nil {
 		return errRequest
 	}
-	w := &upgradeWriter{conn: n.conn, reader: reader, header: http.Header{}}
 	if request.URL.Path != path || !contains(websocket.Subprotocols(request), subprotocol) {
 		refuseRequest(w, request, http.StatusNotFound, nil)
 		return errRequest

@@ -140,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	err := s.acceptAll(ctx, ln)
 	cancel()
 	for _, m := range s.registry.all() {
-		m.close(byeStopping)
+		s.work.Go(func() { m.close(byeStopping) }) // at once: one that is stuck takes a second
 	}
 	s.work.Wait()
 	return errors.Join(err, s.registry.save())

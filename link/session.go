@@ -167,12 +167,12 @@ func (c *session) bye(reason string) {
 }
 
 func (c *session) sayBye(reason string) {
-	// If another goroutine is in a write, closing ends that: no bye then.
-	if c.writing.TryLock() {
-		c.ws.SetWriteDeadline(time.Now().Add(lingerTime))
-		_ = c.ws.WriteMessage(websocket.TextMessage, marshal(controlFrame{Type: "bye", Reason: reason}))
-		c.writing.Unlock()
-	}
+	// A write of another goroutine that does not get on ends now.
+	c.ws.NetConn().SetWriteDeadline(time.Now().Add(lingerTime))
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	c.ws.SetWriteDeadline(time.Now().Add(lingerTime))
+	_ = c.ws.WriteMessage(websocket.TextMessage, marshal(controlFrame{Type: "bye", Reason: reason}))
 }
 
 const (
