@@ -119,16 +119,17 @@ func patch(edges []*edge, to *block) {
 	}
 }
 
-// both is the fragment that tests a and where it holds b.
+// and is the fragment that tests a, and where it holds b.
 func (a fragment) and(b fragment) fragment {
 	patch(a.yes, b.head)
 	return fragment{a.head, b.yes, append(a.no, b.no...)}
 }
 
-// either is the fragment that tests a and where it fails b.
+// or is the fragment that tests a, and where it fails b.
 func (a fragment) or(b fragment) fragment {
 	patch(a.no, b.head)
 	return fragment{a.head, append(a.yes, b.yes...), b.no}
 }
 
+// not is the fragment with the outcomes exchanged.
 func (a fragment) not() fragment { return fragment{a.head, a.no, a.yes} }

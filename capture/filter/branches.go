@@ -98,7 +98,6 @@ func (o *optimiser) pullUp(b *block, any bool) {
 		redirect(b, pulled)
 	}
 	o.done = false
-	o.findDominators()
 }
 
 // onward is the edge to the next part of a chain.

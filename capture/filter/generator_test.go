@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 )
 
@@ -18,6 +19,22 @@ func (w writer) expression(depth int) string {
 		parts = append(parts, w.pick("and", "or", "and", "or", "&&", "||"), w.operand(depth))
 	}
 	return strings.Join(parts, " ")
+}
+
+// disturb takes a word out of an expression, puts one in or exchanges two.
+func (w writer) disturb(expression string) string {
+	words := strings.Fields(strings.NewReplacer("(", "( ", ")", " )", "[", " [ ", "]", " ] ", ":", " : ").Replace(expression))
+	i, j := w.IntN(len(words)), w.IntN(len(words))
+	switch w.IntN(3) {
+	case 0:
+		words = slices.Delete(words, i, i+1)
+	case 1:
+		words[i], words[j] = words[j], words[i]
+	case 2:
+		words = slices.Insert(words, i, w.pick("(", ")", "not", "and", "or", "src", "dst", "80", "10.0.0.1", "=", "-", "&", "%",
+			"[", "]", "len", "tcp", "ip", "vlan", "host", "port", "net", "::1", "proto", `\tcp`, "mask", "/", "8"))
+	}
+	return strings.Join(words, " ")
 }
 
 func (w writer) operand(depth int) string {

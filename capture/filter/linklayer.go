@@ -20,8 +20,7 @@ const (
 
 	sllLLC = 4 // what a cooked header says of a frame with an LLC header
 
-	familyIP  = 2  // AF_INET
-	familyIP6 = 10 // AF_INET6 of Linux
+	familyIP = 2 // AF_INET, everywhere
 )
 
 // layout is where the type field and the payload of a link layer begin.
@@ -78,20 +77,22 @@ func pppNumber(number uint32) uint32 {
 	return number
 }
 
-// family tests the address family of a loopback header.
+// family tests the address family of a loopback header. That of IPv6 is 30 where
+// Darwin wrote the file, 24 on NetBSD and OpenBSD, 28 on FreeBSD.
 func (g *generator) family(number uint32) fragment {
-	family := uint32(familyIP)
+	is := func(family uint32) fragment {
+		if g.link == LinkNull && !g.bigEndian {
+			family <<= 24 // a load is big-endian, the field is not
+		}
+		return g.equal(atHeader, 0, word, family)
+	}
 	switch number {
 	case etherIP:
+		return is(familyIP)
 	case etherIP6:
-		family = familyIP6
-	default:
-		return g.never()
+		return is(30).or(is(24).or(is(28)))
 	}
-	if g.link == LinkNull && !g.bigEndian {
-		family <<= 24 // a load is big-endian, the field is not
-	}
-	return g.equal(atHeader, 0, word, family)
+	return g.never()
 }
 
 // rawVersion tests the version of an IP header that nothing precedes.

@@ -236,35 +236,39 @@ func reach(b *block) {
 	}
 }
 
+// findSame looks, for every block, for the next one in the order of the first
+// walk that is equal.
 func (o *optimiser) findSame() {
-	for i := len(o.blocks) - 2; i >= 0; i-- {
+	type ending struct {
+		stmt
+		yes, no *block
+	}
+	alike := map[ending][]*block{}
+	for i := len(o.blocks) - 1; i >= 0; i-- {
 		b := o.blocks[i]
 		if !b.facts.walked {
 			continue
 		}
-		for _, other := range o.blocks[i+1:] {
-			if other.facts.walked && equalBlocks(b, other) {
-				if b.facts.same = other.facts.same; b.facts.same == nil {
-					b.facts.same = other
+		end := ending{b.stmt, b.yes.to, b.no.to}
+		others := alike[end]
+		for k := len(others) - 1; k >= 0; k-- {
+			if equalStatements(others[k].stmts, b.stmts) {
+				if b.facts.same = others[k].facts.same; b.facts.same == nil {
+					b.facts.same = others[k]
 				}
 				break
 			}
 		}
+		alike[end] = append(others, b)
 	}
 }
 
-func equalBlocks(a, b *block) bool {
-	if a.stmt != b.stmt || a.yes.to != b.yes.to || a.no.to != b.no.to {
-		return false
+func equalStatements(a, b []stmt) bool {
+	i, j := nextStmt(a, 0), nextStmt(b, 0)
+	for i < len(a) && j < len(b) && a[i] == b[j] {
+		i, j = nextStmt(a, i+1), nextStmt(b, j+1)
 	}
-	i, j := nextStmt(a.stmts, 0), nextStmt(b.stmts, 0)
-	for i < len(a.stmts) && j < len(b.stmts) {
-		if a.stmts[i] != b.stmts[j] {
-			return false
-		}
-		i, j = nextStmt(a.stmts, i+1), nextStmt(b.stmts, j+1)
-	}
-	return i == len(a.stmts) && j == len(b.stmts)
+	return i == len(a) && j == len(b)
 }
 
 // nextStmt is the first statement from i on that was not taken out.

@@ -38,11 +38,21 @@ func needTcpdump(t testing.TB) {
 	}
 }
 
-// tcpdump compiles an expression with libpcap. Its complaint is the second
-// result.
-func tcpdump(t testing.TB, link, expression string, args ...string) ([]bpf.RawInstruction, string) {
+// tcpdump compiles an expression with libpcap, for a file of these options. Its
+// complaint is the second result.
+func tcpdump(t testing.TB, o Options, expression string, args ...string) ([]bpf.RawInstruction, string) {
 	t.Helper()
-	command := exec.Command("tcpdump", append(args, "-ddd", "-y", link, "--", expression)...)
+	var order binary.AppendByteOrder = binary.LittleEndian
+	if o.BigEndian {
+		order = binary.BigEndian
+	}
+	header := order.AppendUint32(order.AppendUint16(order.AppendUint16(order.AppendUint32(nil, 0xa1b2c3d4), 2), 4), 0)
+	header = order.AppendUint32(order.AppendUint32(order.AppendUint32(header, 0), MaxSnapLen), uint32(o.Link))
+	file := filepath.Join(t.TempDir(), "empty.pcap")
+	if err := os.WriteFile(file, header, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := exec.Command("tcpdump", append(args, "-ddd", "-r", file, "--", expression)...)
 	var complaint bytes.Buffer
 	command.Stderr = &complaint
 	out, err := command.Output()
