@@ -65,13 +65,6 @@ func (d *desk) do(call func(*correlate.Fleet)) {
 	d.flush()
 }
 
-// tell writes one event that no rule looks at.
-func (d *desk) tell(e event.Event) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.write(&e)
-}
-
 // flush writes the pending alerts; d.mu is held.
 func (d *desk) flush() {
 	for i := range d.pending {

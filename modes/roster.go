@@ -221,10 +221,16 @@ func (s *server) member(client, host string, now time.Time, m event.Member) {
 }
 
 // tick moves the clock of the rules on and looks for silent clients, each
-// second until ctx ends.
-func (s *server) tick(ctx context.Context) error {
+// second until ctx ends. known returns the clients of earlier.
+func (s *server) tick(ctx context.Context, known func() []link.ClientState) error {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case now := <-ticker.C:
+		s.fleet.expect(known(), now)
+	}
 	for {
 		select {
 		case <-ctx.Done():

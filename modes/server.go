@@ -102,7 +102,7 @@ func (s *server) run(ctx context.Context, l *link.Server, ln net.Listener) error
 		defer stopWriting()
 		var inner group
 		inner.start(stop, func() error { return l.Serve(serving, ln) })
-		inner.start(stop, func() error { return s.tick(serving) })
+		inner.start(stop, func() error { return s.tick(serving, l.Clients) })
 		err := inner.wait()
 		s.fleet.save(s.log)
 		return err
