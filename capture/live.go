@@ -32,13 +32,14 @@ type LiveConfig struct {
 	Log          zerolog.Logger
 }
 
-// LiveFilter picks packets of one link type. Both forms must agree: the kernel
-// runs Raw over what it can judge, and Match has the rest, such as a packet
-// whose VLAN tag the kernel keeps apart. A LiveConfig without one takes every
-// packet.
+// LiveFilter picks packets of one link type. The kernel runs Raw over what it
+// can judge, and Match, which must agree with it, has the rest: packets of
+// another link type than most, and those whose VLAN tag the kernel keeps apart.
+// A LiveConfig without one takes every packet.
 type LiveFilter struct {
 	Raw   []bpf.RawInstruction
-	Match func(data []byte, wire int) bool
+	Match func(data []byte, wire int) bool // over the whole frame, its VLAN tag put back
+	Exact bool                             // Raw judges a tagged frame as Match does, by the tag beside it
 }
 
 // LiveHandler is what one shard of a Live calls, always from one goroutine.

@@ -113,6 +113,23 @@ func BenchmarkLiveWalk(b *testing.B) {
 // BenchmarkLiveVeth captures small packets that another process sends as fast as
 // it can. The CPU time is that of the reader's process, user and system.
 func BenchmarkLiveVeth(b *testing.B) {
+	benchmarkVeth(b, func(seen *uint64) LiveHandler {
+		return LiveHandler{Packet: func(p *Packet) { *seen += uint64(p.Data[12]&8) >> 3 }}
+	})
+}
+
+// BenchmarkLiveVethShard is the same with all counters and the flow table.
+func BenchmarkLiveVethShard(b *testing.B) {
+	benchmarkVeth(b, func(seen *uint64) LiveHandler {
+		shard := NewShard(ShardConfig{})
+		return LiveHandler{Tick: shard.Advance, Packet: func(p *Packet) {
+			shard.Packet(p)
+			*seen++
+		}}
+	})
+}
+
+func benchmarkVeth(b *testing.B, handler func(seen *uint64) LiveHandler) {
 	const packets = 3_000_000
 	const mark = "VFT_TEST_GENERATOR"
 	if os.Getenv(mark) != "" {
@@ -130,10 +147,8 @@ func BenchmarkLiveVeth(b *testing.B) {
 	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan error)
 	before := cpu(b)
-	go func() {
-		done <- live.Run(ctx, []LiveHandler{{Packet: func(p *Packet) { n += uint64(p.Data[12]&8) >> 3 }}})
-	}()
-	child := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkLiveVeth$", "-test.benchtime=1x")
+	go func() { done <- live.Run(ctx, []LiveHandler{handler(&n)}) }()
+	child := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^"+b.Name()+"$", "-test.benchtime=1x")
 	child.Env = append(os.Environ(), mark+"=1")
 	out, err := child.Output()
 	if err != nil {

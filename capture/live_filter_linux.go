@@ -40,8 +40,9 @@ func nothing() []bpf.RawInstruction { return []bpf.RawInstruction{keep(0)} }
 // program is what the kernel runs for a filter of packets with link type link.
 // It leaves out what the loopback interface sends, since it arrives there as
 // well, and it passes on unseen what the filter cannot judge: another link
-// type, and a tagged frame, whose tag the kernel keeps outside the bytes.
-func program(filter []bpf.RawInstruction, link packet.LinkType, snaplen int) []bpf.RawInstruction {
+// type, and, unless the filter is exact, a frame with a tag, which the kernel
+// keeps outside the bytes.
+func program(filter LiveFilter, link packet.LinkType, snaplen int) []bpf.RawInstruction {
 	p := []bpf.RawInstruction{
 		load(aboutHardware),
 		equal(unix.ARPHRD_LOOPBACK, 0, 3),
@@ -49,7 +50,7 @@ func program(filter []bpf.RawInstruction, link packet.LinkType, snaplen int) []b
 		equal(unix.PACKET_OUTGOING, 0, 1),
 		keep(0),
 	}
-	if len(filter) == 0 || !judged(filter, link) {
+	if len(filter.Raw) == 0 || !judged(filter, link) {
 		return append(p, keep(snaplen))
 	}
 	p = append(p, load(aboutHardware))
@@ -63,8 +64,10 @@ func program(filter []bpf.RawInstruction, link packet.LinkType, snaplen int) []b
 			p[at].K = uint32(other - at)
 		}
 	}
-	p = append(p, load(aboutTag), equal(0, 1, 0), keep(snaplen))
-	for _, in := range filter {
+	if !filter.Exact {
+		p = append(p, load(aboutTag), equal(0, 1, 0), keep(snaplen))
+	}
+	for _, in := range filter.Raw {
 		if in.Op == opRet {
 			in.K = min(in.K, uint32(snaplen))
 		}
@@ -74,7 +77,7 @@ func program(filter []bpf.RawInstruction, link packet.LinkType, snaplen int) []b
 }
 
 // judged reports whether the kernel runs the filter in program.
-func judged(filter []bpf.RawInstruction, link packet.LinkType) bool {
+func judged(filter LiveFilter, link packet.LinkType) bool {
 	const around = 21 // instructions of program beside the filter, or more
-	return link != packet.LinkSLL2 && len(filter)+around <= maxProgram
+	return link != packet.LinkSLL2 && len(filter.Raw)+around <= maxProgram
 }

@@ -162,6 +162,7 @@ type port struct {
 	group  *fanout
 	ring   atomic.Pointer[ring] // nil while the interface is gone; only the reader changes it
 	judged packet.LinkType      // what the kernel filters itself; LinkSLL2: nothing
+	exact  bool                 // tagged frames of it included
 	down   bool
 }
 
@@ -180,14 +181,15 @@ func (l *Live) open(p *port) error {
 	if err != nil {
 		return openError(p.name, err)
 	}
-	if err := l.begin(p, r, index, program(filter.Raw, link, l.config.Snaplen)); err != nil {
+	if err := l.begin(p, r, index, program(filter, link, l.config.Snaplen)); err != nil {
 		r.close()
 		return openError(p.name, err)
 	}
 	p.judged = packet.LinkSLL2
-	if judged(filter.Raw, link) {
+	if judged(filter, link) {
 		p.judged = link
 	}
+	p.exact = filter.Exact
 	p.down = false
 	p.ring.Store(r)
 	return nil

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"vft/capture/filter"
 	"vft/capture/packet"
 )
 
@@ -353,6 +354,60 @@ func TestLiveRestoresVLANTags(t *testing.T) {
 	}
 }
 
+// TestLiveEqualsFile sends the frames of captures over the pair and holds the
+// counters and flows to those of the files.
+func TestLiveEqualsFile(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	ip(t, "link set va mtu 65535")
+	ip(t, "link set vb mtu 65535")
+	for _, name := range []string{"mixed.pcap", "scan.pcap"} {
+		want := NewShard(ShardConfig{})
+		send := injector(t, "va")
+		sent := uint64(0)
+		got := NewShard(ShardConfig{})
+		live := NewLive(LiveConfig{Interfaces: []string{"vb"}, BlockTimeout: 10 * time.Millisecond})
+		if err := live.Open(); err != nil {
+			t.Fatal(err)
+		}
+		file := File{Paths: []string{filepath.Join("..", "testdata", name)}}
+		_, err := file.Run(t.Context(), func(p *Packet) {
+			if p.Link != packet.LinkEthernet || len(p.Data) < p.Wire {
+				return
+			}
+			want.Packet(p)
+			send(p.Data)
+			sent++
+		})
+		if err != nil || sent == 0 {
+			t.Fatalf("%s: %v, %d packets", name, err, sent)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+		seen := uint64(0)
+		err = live.Run(ctx, []LiveHandler{{Tick: got.Advance, Packet: func(p *Packet) {
+			got.Packet(p)
+			if seen++; seen == sent {
+				stop()
+			}
+		}}})
+		stop()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Close()
+		got.Close()
+		if a, b := fmt.Sprint(got.Totals().Summary()), fmt.Sprint(want.Totals().Summary()); a != b {
+			t.Errorf("%s: live: %s\nfile: %s", name, a, b)
+		}
+		live.Counts(func(counter string, n uint64) {
+			if counter == "capture_dropped" && n != 0 || counter == "capture_received" && n != sent {
+				t.Errorf("%s: %s is %d, %d packets were sent", name, counter, n, sent)
+			}
+		})
+	}
+}
+
 // port53 passes UDP over IPv4 to port 53 whose frame has no tag, as the filter
 // "udp dst port 53" does.
 func port53(t testing.TB) func(packet.LinkType) (LiveFilter, error) {
@@ -412,6 +467,54 @@ func TestLiveFilters(t *testing.T) {
 		}
 		if c := s.counts(); c["capture_received"] >= uint64(3*each) || c["capture_filtered"] == 0 {
 			t.Errorf("%s: the kernel did not filter, or judged a tagged frame: %v", name, c)
+		}
+	}
+}
+
+// TestLiveFiltersText uses the filters that vft compiles, in the kernel and
+// beside it.
+func TestLiveFiltersText(t *testing.T) {
+	if !inNamespace(t) {
+		return
+	}
+	plain := udp4(1, 2, 99, 53, 60)
+	inVLAN := tagged(plain, 0x81, 0, 0x60, 5)
+	other := tagged(udp4(1, 2, 99, 54, 60), 0x88, 0xa8, 0, 9)
+	for _, c := range []struct {
+		why, text string
+		want      [][]byte
+	}{
+		{"no tag is as in a file", "udp port 53", [][]byte{plain}},
+		{"a tag that the kernel keeps apart", "vlan 5 and udp port 53", [][]byte{inVLAN}},
+		{"any tag, of either kind", "vlan", [][]byte{inVLAN, other}},
+		{"no tag", "not vlan", [][]byte{plain}},
+		{"a byte whose place another tells, which no program for tagged frames can", "ether[ether[0]+10]=0x81", [][]byte{inVLAN}},
+		{"the empty expression", "", [][]byte{plain, inVLAN, other}},
+	} {
+		for _, snaplen := range []int{65536, 56} {
+			s := start(t, LiveConfig{Interfaces: []string{"vb"}, Snaplen: snaplen, Filter: func(link packet.LinkType) (LiveFilter, error) {
+				f, err := filter.Compile(c.text, filter.LinkType(link), snaplen)
+				if err != nil {
+					return LiveFilter{}, err
+				}
+				program, exact := f.Live()
+				return LiveFilter{Raw: program, Match: f.Match, Exact: exact}, nil
+			}})
+			send := injector(t, "va")
+			for _, frame := range [][]byte{plain, inVLAN, other} {
+				send(frame)
+			}
+			s.until("packets", func() bool { return s.len() >= len(c.want) })
+			got := s.end()
+			if len(got) != len(c.want) {
+				t.Errorf("%s: %d packets, not %d", c.why, len(got), len(c.want))
+				continue
+			}
+			for i, p := range got {
+				if !bytes.Equal(p.Data, c.want[i][:min(snaplen, len(c.want[i]))]) || p.Wire != len(c.want[i]) {
+					t.Errorf("%s: % x of %d, not % x", c.why, p.Data, p.Wire, c.want[i])
+				}
+			}
 		}
 	}
 }

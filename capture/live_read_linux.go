@@ -138,7 +138,7 @@ func (r *reader) walk(p *port, block []byte) {
 		if frame.Status&unix.TP_STATUS_TS_RAW_HARDWARE != 0 {
 			hardware++
 		}
-		if (tagged || pkt.Link != p.judged) && r.config.Filter != nil && !r.passes(pkt) {
+		if (tagged && !p.exact || pkt.Link != p.judged) && r.config.Filter != nil && !r.passes(pkt) {
 			filtered++
 		} else {
 			r.to.Packet(pkt)
