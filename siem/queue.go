@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"context"
 	"slices"
 	"sort"
 	"sync"
@@ -23,8 +24,9 @@ const (
 // million records are no million objects. The spare capacity of the last chunk
 // is filled while the bytes before it are being written.
 type queue struct {
-	wake chan struct{} // has room for one: a record came
-	lost chan struct{} // has room for one: a record was dropped
+	wake  chan struct{} // has room for one: a record came
+	lost  chan struct{} // has room for one: a record was dropped
+	freed chan struct{} // has room for one: a record was released, or the queue closed
 
 	largest   int // bytes of a record with its line end
 	chunk     int // bytes of a chunk, unless one record is larger
@@ -63,7 +65,7 @@ const chunkSize = 64 << 10
 
 func newQueue(maxCount, maxMemory, largest int) *queue {
 	return &queue{
-		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), lost: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 		maxCount: maxCount, maxMemory: maxMemory, largest: min(largest, maxMemory),
 		chunk: min(chunkSize, maxMemory/16),
 	}
@@ -201,6 +203,25 @@ func (q *queue) lockedRelease(number uint64) {
 		done++
 	}
 	q.chunks = slices.Delete(q.chunks, 0, done)
+	signal(q.freed)
+}
+
+// wait blocks until at most so many records wait, the queue is closed, or ctx
+// ends. One goroutine may wait.
+func (q *queue) wait(ctx context.Context, most int) error {
+	for {
+		q.mu.Lock()
+		there := q.closed || q.taken-q.released <= uint64(most)
+		q.mu.Unlock()
+		if there {
+			return nil
+		}
+		select {
+		case <-q.freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // next returns the number of the record after the last of the chunk.
@@ -224,6 +245,7 @@ func (q *queue) close() uint64 {
 	q.dropped[reasonStopped] += waited
 	q.discarded += waited
 	q.released, q.closed, q.chunks, q.spare, q.memory = q.taken, true, nil, nil, 0
+	signal(q.freed)
 	return waited
 }
 

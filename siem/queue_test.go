@@ -1,6 +1,7 @@
 package siem
 
 import (
+	"context"
 	"bytes"
 	"fmt"
 	"slices"
@@ -251,4 +252,32 @@ func ExampleTarget_String() {
 	target, _ := Parse("tls://logs.example:6514?ca=/etc/ca.pem")
 	fmt.Println(target)
 	// Output: tls://logs.example:6514
+}
+
+func TestWaitHoldsTheSenderUp(t *testing.T) {
+	q := newQueue(100, 1<<20, 1<<16)
+	for range 10 {
+		q.put([]byte("{}"))
+	}
+	if err := q.wait(context.Background(), 10); err != nil {
+		t.Errorf("ten wait, ten may: %v", err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := q.wait(ended, 9); err == nil {
+		t.Error("ten wait, nine may, and yet the sender went on")
+	}
+	done := make(chan error, 1)
+	go func() { done <- q.wait(context.Background(), 3) }()
+	for n := range uint64(7) {
+		q.release(n + 1)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	go func() { done <- q.wait(context.Background(), 0) }()
+	q.close()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

@@ -119,6 +119,12 @@ func (d *Destination) Check() error {
 // is dropped and counted, those that wait keep their place.
 func (d *Destination) Send(record []byte) { d.queue.put(record) }
 
+// Wait blocks until at most so many records wait to be delivered, Run has
+// ended, or ctx ends, whose error it returns. It is for a sender that can be
+// held up, as a replay can: one that sends only after Wait loses nothing. One
+// goroutine may wait.
+func (d *Destination) Wait(ctx context.Context, most int) error { return d.queue.wait(ctx, most) }
+
 // Counts yields the counters: sent, delivered, queued, dropped_queue_full,
 // dropped_too_large, dropped_stopped, attempts and failures (of connecting, or
 // opening). At any moment sent = delivered + queued + the three dropped.
