@@ -15,8 +15,9 @@ import (
 // diag asks the kernel for sockets, sock_diag(7). It is opened when it is first
 // used.
 type diag struct {
-	dial func() (*netlink.Conn, error) // dialDiag
-	conn *netlink.Conn                 // nil: not open
+	dial  func() (*netlink.Conn, error) // dialDiag
+	conn  *netlink.Conn                 // nil: not open
+	knows [256]bool                     // protocols that this kernel has the answers for
 }
 
 func dialDiag() (*netlink.Conn, error) { return netlink.Dial(unix.NETLINK_SOCK_DIAG, nil) }
@@ -27,16 +28,33 @@ const (
 	everyState    = 0xffffffff
 )
 
-func (d *diag) open() error {
-	if d.conn != nil {
+// open makes sure that the kernel can be asked about a protocol. One that it
+// does not know (its module is not there) looks like a socket that is not there,
+// so a list of nothing is asked for first.
+func (d *diag) open(p proto) error {
+	if d.conn == nil {
+		conn, err := d.dial()
+		if err != nil {
+			return fmt.Errorf("cannot ask the kernel for its sockets: %w", err)
+		}
+		d.conn, d.knows = conn, [256]bool{}
+	}
+	if d.knows[p] {
 		return nil
 	}
-	conn, err := d.dial()
-	if err != nil {
-		return fmt.Errorf("cannot ask the kernel for its sockets: %w", err)
+	nothing := request(anyTuple(p, netip.IPv4Unspecified()), netlink.Request|netlink.Dump)
+	binary.NativeEndian.PutUint32(nothing.Data[4:], 0)
+	if _, err := d.conn.Execute(nothing); err != nil {
+		d.close()
+		return fmt.Errorf("cannot ask the kernel for its %s sockets: %v", p, err)
 	}
-	d.conn = conn
+	d.knows[p] = true
 	return nil
+}
+
+func anyTuple(p proto, a netip.Addr) tuple {
+	end := netip.AddrPortFrom(a, 0)
+	return tuple{p, end, end}
 }
 
 func (d *diag) close() {
@@ -49,11 +67,14 @@ func (d *diag) close() {
 // one returns the socket that takes what comes from t.remote to t.local.
 // os.ErrNotExist: there is none.
 func (d *diag) one(t tuple) (socket, error) {
-	if err := d.open(); err != nil {
+	if err := d.open(t.proto); err != nil {
 		return socket{}, err
 	}
 	reply, err := d.conn.Execute(request(t, netlink.Request))
 	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			d.close()
+		}
 		return socket{}, err
 	}
 	for _, m := range reply {
@@ -68,8 +89,7 @@ func (d *diag) one(t tuple) (socket, error) {
 func (d *diag) all(p proto) iter.Seq2[socket, error] {
 	return func(yield func(socket, error) bool) {
 		for _, address := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-			any := netip.AddrPortFrom(address, 0)
-			list, err := d.dump(tuple{p, any, any})
+			list, err := d.dump(anyTuple(p, address))
 			if err != nil {
 				yield(socket{}, err)
 				return
@@ -84,11 +104,12 @@ func (d *diag) all(p proto) iter.Seq2[socket, error] {
 }
 
 func (d *diag) dump(t tuple) ([]netlink.Message, error) {
-	if err := d.open(); err != nil {
+	if err := d.open(t.proto); err != nil {
 		return nil, err
 	}
 	list, err := d.conn.Execute(request(t, netlink.Request|netlink.Dump))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
+		d.close()
 		return nil, fmt.Errorf("cannot list the sockets of the kernel: %w", err)
 	}
 	return list, nil

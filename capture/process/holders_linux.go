@@ -22,6 +22,7 @@ type holders struct {
 	spaces  map[string]int // other network namespaces, with a process in each
 
 	allowed bucket
+	scanned time.Time // the last time
 	scans   uint64
 	refused uint64 // scans that did not happen because there were many just before
 	left    uint64 // sockets that were not kept because there were max
@@ -65,6 +66,7 @@ func (h *holders) scan(now time.Time) bool {
 		return false
 	}
 	h.scans++
+	h.scanned = now
 	h.byInode, h.spaces = map[uint64]holder{}, map[string]int{}
 	own, _ := os.Readlink(filepath.Join(h.proc, "self/ns/net"))
 	entries, err := os.ReadDir(h.proc)
@@ -112,6 +114,14 @@ func (h *holders) files(pid int) {
 func (h *holders) has(inode uint64) bool {
 	_, ok := h.byInode[inode]
 	return ok
+}
+
+// namespaces returns the other network namespaces as of the last ten seconds.
+func (h *holders) namespaces(now time.Time) map[string]int {
+	if now.Sub(h.scanned) > 10*time.Second {
+		h.scan(now)
+	}
+	return h.spaces
 }
 
 // space notes the network namespace of pid when it is another than own.

@@ -37,8 +37,8 @@ type lookupCounts struct{ asked, found, traced, remembered, failed uint64 }
 
 // table is what was read of one network namespace.
 type table struct {
-	sockets []socket
-	read    time.Time
+	byPort map[uint16][]socket // the local one
+	read   time.Time
 }
 
 // New prepares a Lookup. Nothing is opened before it is asked or runs.
@@ -227,7 +227,7 @@ func (l *Lookup) holding(t tuple, now time.Time) *Process {
 	s, err := l.diag.one(t)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		l.counts.failed++
-		if found := best(l.table("self", t.proto, now), t); found != nil {
+		if found := best(l.table("self", "self", t, now), t); found != nil {
 			s, err = *found, nil
 		}
 	}
@@ -255,8 +255,8 @@ func (l *Lookup) holder(inode uint64, now time.Time) *Process {
 
 // elsewhere looks into the other network namespaces, where containers are.
 func (l *Lookup) elsewhere(t tuple, now time.Time) *Process {
-	for space, pid := range l.hold.spaces {
-		s := best(l.tableOf(space, strconv.Itoa(pid), t.proto, now), t)
+	for space, pid := range l.hold.namespaces(now) {
+		s := best(l.table(space, strconv.Itoa(pid), t, now), t)
 		if s == nil || s.inode == 0 || s.local.Addr().IsUnspecified() {
 			continue // what waits on any address says nothing of whose address it is
 		}
@@ -267,25 +267,26 @@ func (l *Lookup) elsewhere(t tuple, now time.Time) *Process {
 	return nil
 }
 
-// table is every socket of a namespace, at most a second old.
-func (l *Lookup) table(of string, p proto, now time.Time) []socket {
-	return l.tableOf(of, of, p, now)
-}
-
-func (l *Lookup) tableOf(space, of string, p proto, now time.Time) []socket {
-	key := space + " " + p.String()
+// table returns the sockets on the local port of t in a network namespace, which
+// the process of is in, at most a second old.
+func (l *Lookup) table(space, of string, t tuple, now time.Time) []socket {
+	key := space + " " + t.proto.String()
 	if had, ok := l.tables[key]; ok && now.Sub(had.read) < time.Second && !now.Before(had.read) {
-		return had.sockets
+		return had.byPort[t.local.Port()]
 	}
 	if len(l.tables) >= 2*maxSpaces+2 {
 		clear(l.tables)
 	}
-	sockets, err := l.hold.tables(of, p)
+	sockets, err := l.hold.tables(of, t.proto)
 	if err != nil {
 		l.counts.failed++
 	}
-	l.tables[key] = table{sockets, now}
-	return sockets
+	byPort := map[uint16][]socket{}
+	for _, s := range sockets {
+		byPort[s.local.Port()] = append(byPort[s.local.Port()], s)
+	}
+	l.tables[key] = table{byPort, now}
+	return byPort[t.local.Port()]
 }
 
 // List returns every TCP and UDP socket of this network namespace with the

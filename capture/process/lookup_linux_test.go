@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -268,6 +269,9 @@ func TestFindsTheProcessOfAConnection(t *testing.T) {
 			if _, ok := l.Find(transport, far, far); ok {
 				t.Errorf("%s, %s: found a connection that is not there", c.why, name)
 			}
+			if c := counts(l); name == "netlink" && c["process_system_errors"] != 0 {
+				t.Errorf("netlink is not there: %v", c)
+			}
 		}
 		other.end(t)
 	}
@@ -339,6 +343,94 @@ func TestDoesNotBelieveAFileThatIsAnotherNow(t *testing.T) {
 	l.hold.byInode = map[uint64]holder{7: {int32(os.Getpid()), 0}}
 	if pid, ok := l.hold.known(7); ok {
 		t.Errorf("process %d holds a socket that is not there", pid)
+	}
+}
+
+func TestDescribesAProcess(t *testing.T) {
+	root := t.TempDir()
+	write := func(file, text string) {
+		if err := os.WriteFile(filepath.Join(root, "7", file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(root, "7"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	stat := func(name, start string) string {
+		return "7 (" + name + ") S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 " + start + " 1 1\n"
+	}
+	write("stat", stat("a) b (c", "100"))
+	write("cmdline", "prog\x00-x\x00two words\xff\x00")
+	write("status", "Name:\ta\nUid:\t1000\t4000000000\t1000\t1000\n")
+	write("cgroup", "0::/docker/"+strings.Repeat("0", 64)+"\n")
+	d := describer{proc: root}
+	p, ok := d.of(7)
+	want := Process{PID: 7, Name: "a) b (c", CommandLine: "prog -x two words\uFFFD", UID: 4000000000,
+		Container: strings.Repeat("0", 64), Runtime: "docker"}
+	if !ok || *p.Process != want {
+		t.Errorf("%+v, not %+v", p.Process, want)
+	}
+
+	write("cmdline", strings.Repeat("x", 5000))
+	if p, _ := d.of(7); p.CommandLine != want.CommandLine {
+		t.Error("a process that runs the same program was read again")
+	}
+	write("stat", stat("a) b (c", "200"))
+	if p, _ := d.of(7); len(p.CommandLine) != maxCommandLine || p.start != 200 {
+		t.Errorf("another process with the same pid is %+v", p)
+	}
+	write("stat", stat("exec", "200"))
+	if p, _ := d.of(7); p.Name != "exec" {
+		t.Errorf("after exec(2) it is %+v", p.Process)
+	}
+	if err := os.RemoveAll(filepath.Join(root, "7")); err != nil {
+		t.Fatal(err)
+	}
+	if p, ok := d.of(7); !ok || p.Name != "exec" {
+		t.Errorf("after its end it is %+v", p.Process)
+	}
+	if _, ok := d.of(8); ok {
+		t.Error("a process that never was is described")
+	}
+}
+
+func FuzzReply(f *testing.F) {
+	reply := make([]byte, replyLength)
+	reply[0] = unix.AF_INET6
+	f.Add(reply)
+	f.Add(reply[:71])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, ok := parseReply(tcp, b); ok && (!s.local.IsValid() || s.local.Addr().Is4In6()) {
+			t.Errorf("% x is %v", b, s)
+		}
+	})
+}
+
+// BenchmarkFind asks for a connection that is there and one that is not.
+func BenchmarkFind(b *testing.B) {
+	server, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer server.Close()
+	conn, err := net.Dial("tcp4", server.Addr().String())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer conn.Close()
+	here, there := conn.LocalAddr().(*net.TCPAddr).AddrPort(), conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+	far := netip.MustParseAddrPort("192.0.2.1:9")
+	for name, ends := range map[string][2]netip.AddrPort{"held": {here, there}, "absent": {far, far}} {
+		b.Run(name, func(b *testing.B) {
+			l := New(Config{Method: Netlink})
+			defer l.Close()
+			l.Find("tcp", here, there)
+			for b.Loop() {
+				l.Find("tcp", ends[0], ends[1])
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N), "us/find")
+			b.ReportMetric(9, "limit-us/socket")
+		})
 	}
 }
 
@@ -485,7 +577,6 @@ func TestFindsProcessesInOtherNamespaces(t *testing.T) {
 	need(t, "ip")
 	other := act(t, syscall.CLONE_NEWNET, "elsewhere")
 	l := lookup(t, Config{Method: Netlink})
-	l.hold.scan(time.Now()) // knows the namespaces
 	if p, ok := l.Find("tcp", other.local, other.remote); !ok || p.PID != other.Process.Pid {
 		t.Errorf("%v, %v, not pid %d", p, ok, other.Process.Pid)
 	}

@@ -183,6 +183,19 @@ func TestFormat(t *testing.T) {
 	}
 }
 
+func FuzzFormat(f *testing.F) {
+	f.Add([]byte(formatText))
+	f.Add([]byte("field:int newstate;	offset:-1;	size:99999;"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		fields, err := parseFormat(text)
+		for name, want := range wanted {
+			if f := fields[name]; err == nil && (f.size != want.size || f.offset < 0 || f.offset%want.align != 0) {
+				t.Errorf("%q: field %s is %v", text, name, f)
+			}
+		}
+	})
+}
+
 func TestRecentKeepsTheNewestAndItsLimit(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(2, 20).Draw(t, "limit")

@@ -63,6 +63,10 @@ func openTrace() (*trace, error) {
 }
 
 func (t *trace) open() error {
+	const first = "pid:[4026531836]" // PROC_PID_INIT_INO of linux/proc_ns.h
+	if space, err := os.Readlink("/proc/self/ns/pid"); err == nil && space != first {
+		return errors.New("the pids of this container are not those of the kernel")
+	}
 	fields, err := readFormat()
 	if err != nil {
 		return err
@@ -127,17 +131,26 @@ func (t *trace) close() {
 	}
 }
 
-// follow calls meet with each process that opens a connection, at once, until
-// close.
+// follow calls meet with each process that opens a connection, at once but once
+// a second at most, until close.
 func (t *trace) follow(meet func(pid int)) {
+	const most = 1024
+	met := map[uint32]uint64{}
 	var record ringbuf.Record
-	for {
-		if err := t.reader.ReadInto(&record); errors.Is(err, os.ErrClosed) {
-			return
-		} else if err != nil || len(record.RawSample) < openerLength {
+	for t.reader.ReadInto(&record) == nil {
+		if len(record.RawSample) < openerLength {
 			continue
 		}
-		meet(int(binary.NativeEndian.Uint32(record.RawSample)))
+		pid := binary.NativeEndian.Uint32(record.RawSample)
+		boot := binary.NativeEndian.Uint64(record.RawSample[24:])
+		if last, ok := met[pid]; ok && boot-last < uint64(time.Second) {
+			continue
+		}
+		if len(met) >= most {
+			clear(met)
+		}
+		met[pid] = boot
+		meet(int(pid))
 	}
 }
 
