@@ -4,10 +4,10 @@ package window
 // are exact.
 const exact = 8
 
-// Hits counts events in a sliding window. Up to 8 events are counted exactly.
-// Above that it counts whole twelfths of the window, so it may miss events of
-// the oldest twelfth: it never counts too many. Every call must pass the same
-// window.
+// Hits counts events in a sliding window. It never counts too many. Up to 8
+// events are counted exactly; when events come late, by no more than the window,
+// up to 5. Above that it counts whole twelfths of the window, so it may miss
+// events of the oldest twelfth. Every call must pass the same window.
 type Hits struct {
 	times   [exact]Tick // the latest, ascending
 	n       uint8       // how many of times are set
@@ -19,12 +19,22 @@ type Hits struct {
 // fullest window of that many ticks that contains t, and the earliest of those
 // that it knows.
 func (h *Hits) Add(t Tick, window int32) (count int, since Tick) {
-	h.bucket(t, window)
-	at := h.insert(t)
-	if at < 0 {
-		return 1, t
+	counted := h.bucket(t, window)
+	if at := h.insert(t); at >= 0 {
+		count, since = h.fullest(at, window)
+	} else {
+		count, since = h.after(t, window), t
 	}
-	for last := at; last < int(h.n) && h.times[last].Since(t) <= window; last++ {
+	if counted {
+		count = max(count, h.sum())
+	}
+	return count, since
+}
+
+// fullest returns how many of times lie in the fullest window that contains
+// times[at], and the first of them.
+func (h *Hits) fullest(at int, window int32) (count int, since Tick) {
+	for last := at; last < int(h.n) && h.times[last].Since(h.times[at]) <= window; last++ {
 		first := last
 		for first > 0 && h.times[last].Since(h.times[first-1]) <= window {
 			first--
@@ -33,10 +43,17 @@ func (h *Hits) Add(t Tick, window int32) (count int, since Tick) {
 			count, since = found, h.times[first]
 		}
 	}
-	if count == exact {
-		count = max(count, h.sum())
-	}
 	return count, since
+}
+
+// after returns how many events lie in the window that begins with t, which is
+// older than all of times.
+func (h *Hits) after(t Tick, window int32) int {
+	n := 1
+	for n <= int(h.n) && h.times[n-1].Since(t) <= window {
+		n++
+	}
+	return n
 }
 
 // insert keeps t among the latest and returns its place; -1 when it is older
@@ -60,7 +77,8 @@ func (h *Hits) insert(t Tick) int {
 	return at - 1
 }
 
-func (h *Hits) bucket(t Tick, window int32) {
+// bucket counts t in its twelfth and reports whether that is kept.
+func (h *Hits) bucket(t Tick, window int32) bool {
 	width := max(window/int32(len(h.buckets)), 1)
 	if h.n == 0 {
 		h.base = t
@@ -75,9 +93,13 @@ func (h *Hits) bucket(t Tick, window int32) {
 	if behind := h.base.Since(t); behind > 0 {
 		back = int((behind + width - 1) / width)
 	}
-	if back < len(h.buckets) && h.buckets[back] < 1<<16-1 {
+	if back >= len(h.buckets) {
+		return false
+	}
+	if h.buckets[back] < 1<<16-1 {
 		h.buckets[back]++
 	}
+	return true
 }
 
 func (h *Hits) sum() (n int) {

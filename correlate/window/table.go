@@ -29,21 +29,29 @@ type Table[V any] struct {
 // list is a doubly linked list through the slots; 0 is none, slot i is i + 1.
 type list struct{ head, tail uint32 }
 
+// entry is one slot. The top bit of next says that it is strong: a field of its
+// own would cost 4 bytes.
 type entry[V any] struct {
 	value      V
 	key        Key
 	prev, next uint32
-	strong     bool
 }
+
+const strongBit = 1 << 31
+
+func (e *entry[V]) strong() bool      { return e.next&strongBit != 0 }
+func (e *entry[V]) after() uint32     { return e.next &^ strongBit }
+func (e *entry[V]) setAfter(n uint32) { e.next = e.next&strongBit | n }
+func (e *entry[V]) strengthen()       { e.next |= strongBit }
 
 const slabSize = 1 << 12
 
-// NewTable returns a table of at most limit entries. evicted is called with
+// NewTable returns a table of at most limit entries, from 1 to 2^30. evicted is called with
 // each entry that leaves to make room, before it does. The hash is seeded anew,
 // so that nobody outside can choose keys that collide; results never depend on
 // it.
 func NewTable[V any](limit int, evicted func(Key, *V)) *Table[V] {
-	return &Table[V]{seed: maphash.MakeSeed(), index: make([]uint32, 64), limit: uint32(max(limit, 1)), leaves: evicted}
+	return &Table[V]{seed: maphash.MakeSeed(), index: make([]uint32, 64), limit: uint32(min(max(limit, 1), 1<<30)), leaves: evicted}
 }
 
 // Len returns the number of entries.
@@ -76,7 +84,9 @@ func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
 	if known := t.index[place]; known != 0 {
 		e := t.at(known - 1)
 		t.unlink(e)
-		e.strong = e.strong || strong
+		if strong {
+			e.strengthen()
+		}
 		t.link(known-1, e)
 		return &e.value, false
 	}
@@ -86,7 +96,10 @@ func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
 	}
 	slot := t.take()
 	e := t.at(slot)
-	*e = entry[V]{key: key, strong: strong}
+	*e = entry[V]{key: key}
+	if strong {
+		e.strengthen()
+	}
 	t.index[place] = slot + 1
 	t.count++
 	t.link(slot, e)
@@ -153,6 +166,18 @@ func (t *Table[V]) Oldest(strong bool) (Key, *V, bool) {
 	return e.key, &e.value, true
 }
 
+// Each calls visit for every entry: the weak before the strong, each from the
+// one that was not used for the longest time. visit must not Get or Delete.
+func (t *Table[V]) Each(visit func(key Key, value *V, strong bool)) {
+	for _, l := range t.lists {
+		for slot := l.tail; slot != 0; {
+			e := t.at(slot - 1)
+			visit(e.key, &e.value, e.strong())
+			slot = e.prev
+		}
+	}
+}
+
 // Delete removes key.
 func (t *Table[V]) Delete(key Key) {
 	place := t.place(key)
@@ -196,8 +221,9 @@ func (t *Table[V]) take() uint32 {
 func (t *Table[V]) at(slot uint32) *entry[V] { return &t.slabs[slot/slabSize][slot%slabSize] }
 
 func (t *Table[V]) link(slot uint32, e *entry[V]) {
-	l := &t.lists[class(e.strong)]
-	e.prev, e.next = 0, l.head
+	l := &t.lists[class(e.strong())]
+	e.prev = 0
+	e.setAfter(l.head)
 	if l.head != 0 {
 		t.at(l.head - 1).prev = slot + 1
 	} else {
@@ -207,14 +233,14 @@ func (t *Table[V]) link(slot uint32, e *entry[V]) {
 }
 
 func (t *Table[V]) unlink(e *entry[V]) {
-	l := &t.lists[class(e.strong)]
+	l := &t.lists[class(e.strong())]
 	if e.prev != 0 {
-		t.at(e.prev - 1).next = e.next
+		t.at(e.prev - 1).setAfter(e.after())
 	} else {
-		l.head = e.next
+		l.head = e.after()
 	}
-	if e.next != 0 {
-		t.at(e.next - 1).prev = e.prev
+	if e.after() != 0 {
+		t.at(e.after() - 1).prev = e.prev
 	} else {
 		l.tail = e.prev
 	}
