@@ -809,3 +809,31 @@ func TestDevices(t *testing.T) {
 	}
 	t.Errorf("no loopback in %s", fmt.Sprint(devices))
 }
+
+func TestLiveLeavesALongFilterToMatch(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		length int
+		link   packet.LinkType
+		want   bool
+	}{
+		{"as long as fits", maxProgram - 21, packet.LinkEthernet, true},
+		{"longer than the kernel takes with what comes before it", maxProgram - 20, packet.LinkEthernet, false},
+		{"frames that the kernel sees without their cooked header", 1, packet.LinkSLL2, false},
+	} {
+		f := LiveFilter{Raw: make([]bpf.RawInstruction, c.length)}
+		for i := range f.Raw {
+			f.Raw[i] = keep(0)
+		}
+		p := program(f, c.link, 100)
+		if got := judged(f, c.link); got != c.want || len(p) > maxProgram || c.want == (len(p) == 6) {
+			t.Errorf("%s: %v, %d instructions", c.why, got, len(p))
+		}
+		if _, all := bpf.Disassemble(p); !all {
+			t.Errorf("%s: not a program", c.why)
+		}
+		if last := p[len(p)-1]; !c.want && (last.Op != opRet || last.K != 100) {
+			t.Errorf("%s: it ends with %v, not by passing everything on", c.why, last)
+		}
+	}
+}
