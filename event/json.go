@@ -16,7 +16,7 @@ import (
 // refuses what is over them.
 const (
 	MaxPayload = 4096 // bytes of Trap.Payload
-	MaxText    = 1024 // bytes of a sentence, a banner, a server name
+	MaxText    = 1024 // bytes of a sentence, a banner, a server name, a command line
 	MaxName    = 255  // bytes of every other string
 	MaxList    = 32   // tags, ALPN names
 )
@@ -52,7 +52,30 @@ func (e *Event) AppendJSON(dst []byte) []byte {
 	if e.Member != nil {
 		dst = appendAny(append(dst, `,"member":`...), e.Member)
 	}
-	return append(dst, '}')
+	if e.Process != nil {
+		dst = e.Process.appendJSON(append(dst, `,"process":`...))
+	}
+	return append(e.appendMeasured(dst), '}')
+}
+
+// appendMeasured appends the details that come from packets and flows.
+func (e *Event) appendMeasured(dst []byte) []byte {
+	if e.Stat != nil {
+		dst = appendBounded(dst, `,"stat":`, e.Stat)
+	}
+	if e.Anomaly != nil {
+		dst = appendBounded(dst, `,"anomaly":`, e.Anomaly)
+	}
+	if e.Threat != nil {
+		dst = appendBounded(dst, `,"threat":`, e.Threat)
+	}
+	if e.Flow != nil {
+		dst = appendBounded(dst, `,"flow":`, e.Flow)
+	}
+	if e.Summary != nil {
+		dst = appendBounded(dst, `,"summary":`, e.Summary)
+	}
+	return dst
 }
 
 func (t *Trap) appendJSON(dst []byte) []byte {
@@ -106,6 +129,14 @@ func (p *Probe) appendJSON(dst []byte) []byte {
 		dst = p.SYN.appendJSON(append(dst, `,"syn":`...))
 	}
 	return append(appendField(dst, `,"tool":`, p.Tool, MaxName), '}')
+}
+
+func (p *Process) appendJSON(dst []byte) []byte {
+	dst = strconv.AppendInt(append(dst, `{"pid":`...), int64(max(0, min(p.PID, math.MaxInt32))), 10)
+	dst = appendString(append(dst, `,"name":`...), p.Name, MaxName)
+	dst = appendField(dst, `,"command_line":`, p.CommandLine, MaxText)
+	dst = appendField(dst, `,"user":`, p.User, MaxName)
+	return append(appendField(dst, `,"container":`, p.Container, MaxName), '}')
 }
 
 // writable returns a, or a copy in which everything can be written as JSON.

@@ -15,7 +15,8 @@ var (
 )
 
 // Check returns an error when e has no dataset or no time, or when a detail is
-// missing or is not the one that the dataset asks for.
+// missing or is not the one that the dataset asks for. Process is no detail in
+// this sense: any dataset may have it.
 func (e *Event) Check() error {
 	if e.Dataset == "" {
 		return errNoDataset
@@ -24,7 +25,10 @@ func (e *Event) Check() error {
 		return errNoTime
 	}
 	if (e.Trap != nil) != (e.Dataset == DatasetTrap) || (e.Probe != nil) != (e.Dataset == DatasetProbe) ||
-		(e.Alert != nil) != (e.Dataset == DatasetAlert) || (e.Member != nil) != (e.Dataset == DatasetClient) {
+		(e.Alert != nil) != (e.Dataset == DatasetAlert) || (e.Member != nil) != (e.Dataset == DatasetClient) ||
+		(e.Stat != nil) != (e.Dataset == DatasetStat) || (e.Anomaly != nil) != (e.Dataset == DatasetAnomaly) ||
+		(e.Threat != nil) != (e.Dataset == DatasetThreat) || (e.Flow != nil) != (e.Dataset == DatasetFlow) ||
+		(e.Summary != nil) != (e.Dataset == DatasetSummary) {
 		return errDetail
 	}
 	return nil
@@ -56,7 +60,7 @@ func (r *Reader) Event(e *Event) {
 		case "transport":
 			e.Transport = r.Name()
 		case "evidence":
-			e.Evidence = Evidence(r.Uint(uint64(E3)))
+			e.Evidence = Evidence(r.small(uint64(E3)))
 		case "tags":
 			e.Tags = r.Names(MaxList)
 		case "message":
@@ -69,22 +73,64 @@ func (r *Reader) Event(e *Event) {
 			e.Alert = slowly[Alert](r)
 		case "member":
 			e.Member = slowly[Member](r)
+		case "process":
+			e.Process = r.process()
+		case "stat":
+			e.Stat = readBounded[Stat](r)
+		case "anomaly":
+			e.Anomaly = readBounded[Anomaly](r)
+		case "threat":
+			e.Threat = readBounded[Threat](r)
+		case "flow":
+			e.Flow = readBounded[Flow](r)
+		case "summary":
+			e.Summary = readBounded[Summary](r)
 		default:
 			r.Skip()
 		}
 	}
 }
 
+// id reads the next value into id.
 func (r *Reader) id(id *ID) {
+	const size = len(`"0190a0b0-1234-7abc-8def-001122334455"`)
+	if rest := r.data[r.at:]; len(rest) > size && rest[0] == '"' && rest[size-1] == '"' && parseID(rest[1:size-1], id) {
+		r.at += size
+		return
+	}
 	if err := id.UnmarshalText(r.text(MaxName)); err != nil {
 		r.Fail(err)
 	}
 }
 
+// parseID is ID.UnmarshalText in one pass. It reports whether text is an id.
+func parseID(text []byte, id *ID) bool {
+	if text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
+		return false
+	}
+	for i, at := range [len(ID{})]uint8{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
+		high, low := text[at], text[at+1]
+		if !isHex(high) || !isHex(low) {
+			return false
+		}
+		id[i] = hexValue(high)<<4 | hexValue(low)
+	}
+	return true
+}
+
+func isHex(c byte) bool { return c-'0' <= 9 || (c|0x20)-'a' <= 5 }
+
+// hexValue returns the value of a hex digit: a letter has the bit 6 set and its
+// low bits begin with 1 where its value is 10.
+func hexValue(c byte) byte { return c&15 + c>>6*9 }
+
 // slowly lets encoding/json read the next value: for the rare details, where
 // its time does not count.
-func slowly[T any](r *Reader) (v *T) {
-	raw := r.Raw()
+func slowly[T any](r *Reader) *T { return slowlyWithin[T](r, math.MaxInt) }
+
+// slowlyWithin is slowly for a value of at most limit bytes of JSON.
+func slowlyWithin[T any](r *Reader, limit int) (v *T) {
+	raw := r.bounded(r.Raw(), limit)
 	if len(raw) == 0 {
 		return nil
 	}
@@ -182,17 +228,17 @@ func (r *Reader) syn(s *SYN) *SYN {
 	for key, ok := r.Key(); ok; key, ok = r.Key() {
 		switch string(key) {
 		case "ttl":
-			s.TTL = uint8(r.Uint(math.MaxUint8))
+			s.TTL = uint8(r.small(math.MaxUint8))
 		case "ip_id":
-			s.IPID = uint16(r.Uint(math.MaxUint16))
+			s.IPID = uint16(r.small(math.MaxUint16))
 		case "df":
 			s.DF = r.Bool()
 		case "window":
-			s.Window = uint16(r.Uint(math.MaxUint16))
+			s.Window = uint16(r.small(math.MaxUint16))
 		case "mss":
-			s.MSS = uint16(r.Uint(math.MaxUint16))
+			s.MSS = uint16(r.small(math.MaxUint16))
 		case "scale":
-			s.Scale = uint8(r.Uint(math.MaxUint8))
+			s.Scale = uint8(r.small(math.MaxUint8))
 		case "options":
 			s.Options = r.Name()
 		case "ja4t":
@@ -220,6 +266,31 @@ func (r *Reader) probe() *Probe {
 			p.SYN = r.syn(new(SYN))
 		case "tool":
 			p.Tool = r.Name()
+		default:
+			r.Skip()
+		}
+	}
+	return p
+}
+
+func (r *Reader) process() *Process {
+	if r.Null() {
+		return nil
+	}
+	p := new(Process)
+	r.Object()
+	for key, ok := r.Key(); ok; key, ok = r.Key() {
+		switch string(key) {
+		case "pid":
+			p.PID = int(r.Uint(math.MaxInt32))
+		case "name":
+			p.Name = r.Name()
+		case "command_line":
+			p.CommandLine = r.Text(MaxText)
+		case "user":
+			p.User = r.Name()
+		case "container":
+			p.Container = r.Name()
 		default:
 			r.Skip()
 		}

@@ -3,6 +3,7 @@ package link
 import (
 	"encoding/json"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
@@ -166,7 +167,7 @@ func (d *decoder) decodeEvents() {
 			r.Fail(errTooManyEvents)
 			return
 		}
-		d.events = append(d.events, event.Event{})
+		d.events = slices.Grow(d.events, 1)[:len(d.events)+1] // Event overwrites what is there
 		e := &d.events[len(d.events)-1]
 		r.Event(e)
 		if r.Err() != nil {

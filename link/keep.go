@@ -129,6 +129,34 @@ func loadOrMake(file string, size int) (string, error) {
 	return secret, nil
 }
 
+// ReadCertificates returns the certificates in a PEM file, for
+// ClientConfig.Trust; there is at least one.
+func ReadCertificates(file string) ([]*x509.Certificate, error) {
+	rest, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the certificate: %w", err)
+	}
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the certificate in %s: %w", file, err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, fmt.Errorf("cannot read the certificate: there is none in %s; it must be PEM", file)
+	}
+	return certs, nil
+}
+
 // writeFile replaces the file by one of mode 0600 that holds data, whole or not
 // at all, and makes its directory, mode 0700, if it must.
 func writeFile(file string, data []byte) error {

@@ -378,6 +378,14 @@ func TestWhatAServerKeeps(t *testing.T) {
 	if !slices.Equal(cert.DNSNames, []string{"localhost", "web-1"}) || len(cert.IPAddresses) != 2 || cert.NotAfter.Year() != 2036 {
 		t.Errorf("it is for %v and %v until %v", cert.DNSNames, cert.IPAddresses, cert.NotAfter)
 	}
+	if read, err := ReadCertificates(filepath.Join(dir, "cert.pem")); err != nil || len(read) != 1 || !read[0].Equal(cert) {
+		t.Errorf("the file has %d certificates, %v", len(read), err)
+	}
+	for _, file := range []string{"key.pem", "none.pem"} {
+		if _, err := ReadCertificates(filepath.Join(dir, file)); err == nil {
+			t.Errorf("%s has certificates", file)
+		}
+	}
 	secret, err := LoadOrMakeSecret(filepath.Join(dir, "secret"))
 	if err != nil || len(secret) != 43 {
 		t.Errorf("secret of %d characters, %v", len(secret), err)

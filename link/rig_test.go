@@ -34,7 +34,7 @@ const patience = 20 * time.Second
 
 // rig is a server on loopback with all that its tests look at.
 type rig struct {
-	t      *testing.T
+	t      testing.TB
 	cfg    ServerConfig
 	server *Server
 	addr   string
@@ -55,7 +55,19 @@ type rig struct {
 func newRig(t *testing.T, change func(*ServerConfig)) *rig {
 	t.Helper()
 	r := &rig{t: t, log: &logBuffer{}}
-	dir := t.TempDir()
+	r.setup(t.TempDir(), change)
+	r.start("127.0.0.1:0")
+	t.Cleanup(func() {
+		r.stop()
+		r.noSecrets()
+	})
+	return r
+}
+
+// setup makes what a server keeps in dir, and its configuration.
+func (r *rig) setup(dir string, change func(*ServerConfig)) {
+	t := r.t
+	t.Helper()
 	var err error
 	if r.cert, err = LoadOrMakeCertificate(dir, []string{"127.0.0.1"}, time.Now()); err != nil {
 		t.Fatal(err)
@@ -82,12 +94,6 @@ func newRig(t *testing.T, change func(*ServerConfig)) *rig {
 	if change != nil {
 		change(&r.cfg)
 	}
-	r.start("127.0.0.1:0")
-	t.Cleanup(func() {
-		r.stop()
-		r.noSecrets()
-	})
-	return r
 }
 
 func (r *rig) start(addr string) {
@@ -260,7 +266,7 @@ func hear(t *testing.T, ws *websocket.Conn, kind string) controlFrame {
 }
 
 // eventually waits until is holds.
-func eventually(t *testing.T, what string, is func() bool) {
+func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	deadline := time.After(patience)
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -295,7 +301,7 @@ func (r *rig) once(n int) {
 	}
 }
 
-func leaf(t *testing.T, cert tls.Certificate) *x509.Certificate {
+func leaf(t testing.TB, cert tls.Certificate) *x509.Certificate {
 	t.Helper()
 	c, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {

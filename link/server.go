@@ -136,6 +136,9 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	if err := s.registry.load(); err != nil {
 		return err
 	}
+	if n := len(s.cfg.Secret); n > 0 && n < 16 {
+		s.cfg.Log.Warn().Msg("the secret is short: whoever connects gets a proof by which to guess it; 16 random characters are enough")
+	}
 	s.work.Go(func() { s.saveEachMinute(ctx) })
 	err := s.acceptAll(ctx, ln)
 	cancel()

@@ -20,24 +20,6 @@ var (
 	errBinary        = errors.New("a binary frame")
 )
 
-// member is one client: what the registry keeps, and what is true now.
-type member struct {
-	record // ID and Key never change; mu guards the rest
-
-	// turn is held while a func of ServerConfig runs for this client, so that
-	// they are called one at a time and never for a connection that was replaced.
-	turn sync.Mutex
-
-	mu      sync.Mutex // guards what follows and the rest of record; held for moments only
-	session *session   // nil when it is not connected
-	hello   Hello
-	beat    Heartbeat
-	beatAt  time.Time
-	clock   clock
-	skewed  bool
-	bucket  bucket
-}
-
 // session is one connection of a client that has proven itself.
 type session struct {
 	server  *Server
@@ -47,6 +29,7 @@ type session struct {
 	strikes int
 	seq     uint64 // the last one stored; only the reader uses it
 	boot    string
+	storing bool // events came on this connection: from here on no number is left out
 }
 
 // welcome makes n the connection of its client, in place of an older one, and
@@ -74,25 +57,6 @@ func (s *Server) welcome(n *newcomer, hello Hello) (*session, error) {
 	c.ws.SetReadLimit(maxFrame)
 	c.ws.SetPingHandler(c.pong)
 	return c, c.write(marshal(frame))
-}
-
-// begin makes c the connection of m, unless m was revoked meanwhile.
-func (m *member) begin(c *session, hello Hello, now time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.Revoked {
-		return false
-	}
-	m.session, m.hello = c, hello
-	m.Hostname, m.LastSeen = hello.Hostname, now
-	if m.Boot != hello.Boot {
-		m.Boot, m.Seq = hello.Boot, 0
-		m.clock = clock{}
-	}
-	m.beat = Heartbeat{Traps: hello.Traps, Failed: hello.Failed}
-	m.clock.add(hello.Time, now)
-	c.seq = m.Seq
-	return true
 }
 
 // pong answers a ping, which costs the client as much as an event.
@@ -145,18 +109,6 @@ func (c *session) end(reason string) {
 	if c.member.leave(c, c.server.cfg.Now()) {
 		c.server.cfg.Gone(c.member.ID)
 	}
-}
-
-// leave reports whether c was the connection of m, which has none then.
-func (m *member) leave(c *session, now time.Time) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.session != c {
-		return false
-	}
-	m.session = nil
-	m.LastSeen = now
-	return true
 }
 
 // bye says why and closes the connection. It may be called from any goroutine
@@ -289,14 +241,14 @@ func (c *session) events(d *decoder) (reason string) {
 	fresh := d.events[min(n, max(c.seq+1, d.first)-d.first):]
 	c.server.counts.add(sEventsAgain, len(d.events)-len(fresh))
 	if len(fresh) > 0 {
-		if d.first > c.seq+1 {
+		if c.storing && d.first > c.seq+1 {
 			c.server.counts.add(sEventsGap, int(d.first-c.seq-1))
 		}
 		last := d.first + n - 1
 		if reason := c.store(fresh, last); reason != "" {
 			return reason
 		}
-		c.seq = last
+		c.seq, c.storing = last, true
 	}
 	return c.ack()
 }
@@ -392,69 +344,4 @@ func (s *Server) reportSkew(m *member) {
 		c.entry = c.entry.Dur("offset_ms", offset)
 		c.log(nil)
 	}
-}
-
-func (m *member) heard(beat Heartbeat, now time.Time) Heartbeat {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.clock.add(beat.Time, now)
-	beat.Offset = m.clock.offset()
-	m.beat, m.beatAt, m.LastSeen = beat, now, now
-	return beat
-}
-
-func (m *member) stored(seq uint64, now time.Time) {
-	m.mu.Lock()
-	m.Seq, m.LastSeen = seq, now
-	m.mu.Unlock()
-}
-
-func (m *member) isCurrent(c *session) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.session == c
-}
-
-// close ends the connection of m for this reason and reports whether there was
-// one.
-func (m *member) close(reason string) bool {
-	m.mu.Lock()
-	c := m.session
-	m.mu.Unlock()
-	if c != nil {
-		c.bye(reason)
-	}
-	return c != nil
-}
-
-func (m *member) isRevoked() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.Revoked
-}
-
-func (m *member) setRevoked(revoked bool) {
-	m.mu.Lock()
-	m.Revoked = revoked
-	m.mu.Unlock()
-}
-
-func (m *member) kept() record {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.record
-}
-
-func (m *member) state() ClientState {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	state := ClientState{
-		ID: m.ID, Hostname: m.Hostname, Version: m.hello.Version, Connected: m.session != nil, Revoked: m.Revoked,
-		FirstSeen: m.FirstSeen, LastSeen: m.LastSeen, LastHeartbeat: m.beatAt, Offset: m.clock.offset(),
-		Dropped: m.beat.Dropped, Spooled: m.beat.Spooled, SelfTest: m.beat.SelfTest, Traps: m.beat.Traps, Failed: m.beat.Failed,
-	}
-	if m.session != nil {
-		state.Addr = m.session.ws.RemoteAddr().String()
-	}
-	return state
 }
