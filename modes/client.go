@@ -25,6 +25,7 @@ type client struct {
 	link    *link.Client
 	ignore  atomic.Pointer[[]netip.Prefix]
 	ignored atomic.Uint64
+	look    *watcher // nil when no packets are watched
 }
 
 // runClient is `vft client`.
@@ -32,6 +33,13 @@ func runClient(ctx context.Context, p parts) error {
 	c := &client{parts: p}
 	var level *levelHook
 	c.log, level = newLog(p.streams, p.values)
+	if p.values.Bool("list-connections") {
+		return listConnections(ctx, p)
+	}
+	live, replay := watches(p.values)
+	if replay {
+		return p.values.Invalid("pcapfile", "is for vft standalone; a client reports what happens now")
+	}
 	linkConfig, err := c.linkConfig()
 	if err != nil {
 		return err
@@ -53,6 +61,11 @@ func runClient(ctx context.Context, p parts) error {
 	linkConfig.OnDeal, linkConfig.Traps = c.host.deal, c.host.ports
 	linkConfig.SelfTest, linkConfig.Hello = c.host.selfTest, c.hello
 	c.link = link.NewClient(linkConfig)
+	if live {
+		if c.look, err = newWatcher(p.values, c.log, c.link.Emit); err != nil {
+			return err
+		}
+	}
 	c.host.open()
 	return c.run(ctx, level)
 }
@@ -67,7 +80,12 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 	defer stopLink()
 	g.start(stop, func() error {
 		defer stopLink()
-		return c.host.set.Run(trapping)
+		var inner group
+		inner.start(stop, func() error { return c.host.set.Run(trapping) })
+		if c.look != nil {
+			inner.start(stop, func() error { return c.look.runLive(trapping, c.streams.Err) })
+		}
+		return inner.wait()
 	})
 	g.start(stop, func() error { return c.link.Run(linking) })
 	defer onReload(func() { reloadLevel(c.parts, c.log, level) })()

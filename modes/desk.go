@@ -15,6 +15,7 @@ import (
 type desk struct {
 	hostname, version string
 	outs              []*siem.Destination
+	created           func() time.Time // when a record is written; zero in a replay, whose records must repeat
 
 	mu      sync.Mutex // guards what follows
 	fleet   *correlate.Fleet
@@ -23,7 +24,7 @@ type desk struct {
 }
 
 func newDesk(rules correlate.Rules, build Build, outs []*siem.Destination) *desk {
-	d := &desk{hostname: hostname(), version: build.Version, outs: outs}
+	d := &desk{hostname: hostname(), version: build.Version, outs: outs, created: time.Now}
 	d.fleet = correlate.NewFleet(correlate.FleetConfig{Rules: rules, Seed: seed()}, func(e event.Event) { d.pending = append(d.pending, e) })
 	return d
 }
@@ -65,6 +66,13 @@ func (d *desk) do(call func(*correlate.Fleet)) {
 	d.flush()
 }
 
+// tell writes an event that no rule looks at.
+func (d *desk) tell(e event.Event) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.write(&e)
+}
+
 // flush writes the pending alerts; d.mu is held.
 func (d *desk) flush() {
 	for i := range d.pending {
@@ -75,7 +83,7 @@ func (d *desk) flush() {
 
 // write sends one record to every destination; d.mu is held.
 func (d *desk) write(e *event.Event) {
-	d.line = ecs.Append(d.line[:0], e, ecs.Observer{Hostname: d.hostname, Version: d.version, Created: time.Now()})
+	d.line = ecs.Append(d.line[:0], e, ecs.Observer{Hostname: d.hostname, Version: d.version, Created: d.created()})
 	for _, out := range d.outs {
 		out.Send(d.line)
 	}

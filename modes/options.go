@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"slices"
 	"time"
 
 	"vft/modes/config"
@@ -11,7 +12,10 @@ const trapPool = "21,22,23,25,80,110,111,135,139,143,443,445,554,873,1080,1433,1
 	"2222,2323,2375,3306,3389,5000,5060,5432,5555,5900,5985,6379,8000,8080,8081,8443,8888,9200,11211,27017"
 
 // options are all settings of vft, in the order in which --help prints them.
-var options = []config.Option{
+var options = slices.Concat(mainOptions, captureOptions, logOptions)
+
+// mainOptions are about servers, clients and traps.
+var mainOptions = []config.Option{
 	{Name: "bind", Default: "127.0.0.1:9999", Kind: config.HostPort, Modes: config.Server,
 		Usage: "where clients connect, HOST:PORT"},
 	{Name: "ssl", Default: "true", Kind: config.Bool, Modes: config.Server | config.Client,
@@ -54,6 +58,10 @@ var options = []config.Option{
 		Usage: "how long to wait for the first bytes of a connection; 0 closes at once"},
 	{Name: "http", Default: "off", Kind: config.OneOf("off"), Modes: config.All,
 		Usage: "HTTP API; this version has none, so only off"},
+}
+
+// logOptions are about what vft says of itself.
+var logOptions = []config.Option{
 	{Name: "log-level", Aliases: []string{"loglevel"}, Default: "info", Kind: config.OneOf("debug", "info", "warn", "error"), Modes: config.All,
 		Usage: "least important messages to log: debug, info, warn, error"},
 	{Name: "log-format", Default: "auto", Kind: config.OneOf("auto", "console", "json"), Modes: config.All,

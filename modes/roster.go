@@ -178,7 +178,11 @@ func (s *server) hello(h link.Hello) []uint16 {
 
 // accept judges the events of a client. They are acknowledged when it returns.
 func (s *server) accept(b link.Batch) error {
-	s.desk.observe(b.Events, s.events)
+	for i := range b.Events {
+		e := &b.Events[i]
+		finding := e.Dataset == event.DatasetAnomaly || e.Dataset == event.DatasetThreat
+		s.desk.observe(b.Events[i:i+1], finding || s.events)
+	}
 	return nil
 }
 

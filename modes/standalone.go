@@ -2,6 +2,7 @@ package modes
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,10 +17,11 @@ import (
 type standalone struct {
 	parts
 	log  zerolog.Logger
-	host *host
+	host *host // nil in a replay
 	desk *desk
 	outs []*siem.Destination
 	ids  *event.IDs
+	look *watcher // nil when no packets are watched
 }
 
 // runStandalone is `vft standalone`.
@@ -27,6 +29,9 @@ func runStandalone(ctx context.Context, p parts) error {
 	s := &standalone{parts: p, ids: event.NewIDs(seed())}
 	var level *levelHook
 	s.log, level = newLog(p.streams, p.values)
+	if p.values.Bool("list-connections") {
+		return listConnections(ctx, p)
+	}
 	targets, err := destinations(p.values)
 	if err != nil {
 		return err
@@ -43,11 +48,58 @@ func runStandalone(ctx context.Context, p parts) error {
 		return err
 	}
 	s.desk = newDesk(rules, p.build, s.outs)
+	live, replay := watches(p.values)
+	if live || replay {
+		if s.look, err = newWatcher(p.values, s.log, s.tell); err != nil {
+			return err
+		}
+	}
+	if replay {
+		s.desk.created = func() time.Time { return time.Time{} }
+		return s.replay(ctx)
+	}
 	if s.host, err = newHost(p.values, dir, s.log, s.emit); err != nil {
 		return err
 	}
 	s.host.open()
 	return s.run(ctx, level)
+}
+
+// replay reads the files and ends when every record is delivered.
+func (s *standalone) replay(ctx context.Context) error {
+	var g group
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	for _, out := range s.outs {
+		g.start(stop, func() error { return out.Run(sending) })
+	}
+	s.look.emit = func(e event.Event) {
+		s.tell(e)
+		s.wait(reading, replayAhead)
+	}
+	err := s.look.replay(reading, s.streams)
+	s.wait(reading, 0)
+	stopSending()
+	return errors.Join(err, g.wait())
+}
+
+// replayAhead is how many records of a replay may wait at a destination: a
+// replay is held up rather than lose one.
+const replayAhead = 4096
+
+// wait waits until at most so many records wait at each destination.
+func (s *standalone) wait(ctx context.Context, most int) {
+	for _, out := range s.outs {
+		_ = out.Wait(ctx, most) // ends early only when vft ends
+	}
+}
+
+// tell writes a finding or a record of the watcher.
+func (s *standalone) tell(e event.Event) {
+	e.Client = s.desk.hostname
+	s.desk.tell(e)
 }
 
 // destinations reads --dest.
@@ -97,7 +149,12 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 	}
 	g.start(stop, func() error {
 		defer stopSending()
-		return s.watch(trapping)
+		var inner group
+		inner.start(stop, func() error { return s.watch(trapping) })
+		if s.look != nil {
+			inner.start(stop, func() error { return s.look.runLive(trapping, s.streams.Err) })
+		}
+		return inner.wait()
 	})
 	defer onReload(func() { s.reload(level) })()
 	err := g.waitAfter(trapping)

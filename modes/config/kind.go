@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -143,3 +144,45 @@ func (k Kind) one(text string) (any, error) {
 	}
 	return k.parse(text)
 }
+
+// Number is a number from low to high.
+func Number(low, high float64) Kind {
+	return Kind{parse: func(s string) (any, error) {
+		v, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(v >= low && v <= high) {
+			return nil, fmt.Errorf("%q is not a number from %g to %g", s, low, high)
+		}
+		return v, nil
+	}}
+}
+
+// Bytes is a number of bytes: 1000, 64KiB, 100MiB, 2GiB; or none, which is NaN.
+var Bytes = Kind{parse: func(s string) (any, error) {
+	if s == "none" {
+		return math.NaN(), nil
+	}
+	text, factor := s, 1.0
+	for unit, size := range map[string]float64{"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30} {
+		if cut, ok := strings.CutSuffix(s, unit); ok {
+			text, factor = cut, size
+		}
+	}
+	v, err := strconv.ParseFloat(text, 64)
+	if err != nil || !(v >= 0 && v*factor <= 1<<62) {
+		return nil, fmt.Errorf("%q is not a number of bytes, as 1000, 64KiB, 100MiB or none", s)
+	}
+	return v * factor, nil
+}}
+
+// Networks is a list of networks: 10.0.0.0/8, 2001:db8::/32, or one address.
+var Networks = Kind{List: true, parse: func(s string) (any, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	v, err := netip.ParsePrefix(s)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a network, as 10.0.0.0/8 or 2001:db8::/32", s)
+	}
+	return v.Masked(), nil
+}}

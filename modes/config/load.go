@@ -183,6 +183,9 @@ func (v *Values) Bool(name string) bool { b, _ := v.parsed[name].(bool); return 
 // Int returns the value of an option of kind Int.
 func (v *Values) Int(name string) int { n, _ := v.parsed[name].(int); return n }
 
+// Number returns the value of an option of kind Number or Bytes.
+func (v *Values) Number(name string) float64 { n, _ := v.parsed[name].(float64); return n }
+
 // Duration returns the value of an option of kind Duration.
 func (v *Values) Duration(name string) time.Duration {
 	d, _ := v.parsed[name].(time.Duration)

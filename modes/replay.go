@@ -1,0 +1,99 @@
+package modes
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mattn/go-isatty"
+	"github.com/schollz/progressbar/v3"
+
+	"vft/capture"
+	"vft/event"
+	"vft/modes/config"
+)
+
+// replay reads capture files through the watcher. Everything runs on the time
+// of the packets, so that the same files give the same records.
+func (w *watcher) replay(ctx context.Context, s Streams) error {
+	paths := config.List[string](w.values, "pcapfile")
+	files := &capture.File{Paths: paths}
+	if isatty.IsTerminal(s.Err.Fd()) {
+		bar := progressbar.NewOptions64(1, progressbar.OptionSetWriter(s.Err), progressbar.OptionShowBytes(true),
+			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+		files.Progress = func(done, total int64) {
+			bar.ChangeMax64(max(total, done+1))
+			_ = bar.Set64(done)
+		}
+		defer func() { _ = bar.Finish() }()
+	}
+	reports, err := files.Run(ctx, w.filePacket)
+	w.close()
+	if ctx.Err() != nil {
+		err = nil // told to stop: what was read counts
+	}
+	for _, r := range reports {
+		w.report(r)
+	}
+	if err == nil && w.sieve.err != nil {
+		err = badUsage(w.sieve.err)
+	}
+	w.summarise(s, reports)
+	return err
+}
+
+// filePacket takes one packet of a file.
+func (w *watcher) filePacket(p *capture.Packet) {
+	if w.sieve.passes(p) {
+		w.packet(p)
+	}
+}
+
+// report logs what was odd about a file.
+func (w *watcher) report(r capture.Report) {
+	if r.Broken != nil {
+		w.log.Warn().Msg(r.Broken.Error())
+	}
+	if r.Cut+r.OverSnap+r.OutOfOrder+r.Untimed > 0 {
+		w.log.Info().Str("file", r.Path).Uint64("cut", r.Cut).Uint64("over_snaplen", r.OverSnap).
+			Uint64("out_of_order", r.OutOfOrder).Uint64("untimed", r.Untimed).Msg("packets that are not as they should be")
+	}
+}
+
+// summarise writes the vft.summary record, and the same in words.
+func (w *watcher) summarise(s Streams, reports []capture.Report) {
+	totals := w.shard.Totals()
+	sum := &event.Summary{Packets: totals.Packets, Bytes: totals.Bytes, Alerts: w.alerts, Counters: map[string]uint64{}}
+	first, last := int64(0), int64(0)
+	for _, r := range reports {
+		if r.Packets == 0 {
+			continue
+		}
+		if first == 0 || r.First < first {
+			first = r.First
+		}
+		last = max(last, r.Last)
+	}
+	if first != 0 {
+		sum.First, sum.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
+		sum.Seconds = sum.Last.Sub(sum.First).Seconds()
+	}
+	for _, c := range totals.Summary() {
+		sum.Counters[c.Name] = c.Value
+	}
+	sum.Flows, sum.Malformed = w.shard.Flows().Counters().Started, sum.Counters["malformed"]
+	sum.Counters["filtered"] = w.sieve.dropped
+	w.record(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
+	fmt.Fprintf(s.Err, "%d packets, %d bytes, %d flows in %.3f s of capture; %d malformed, %d alerts\n",
+		sum.Packets, sum.Bytes, sum.Flows, sum.Seconds, sum.Malformed, sum.Alerts)
+}
+
+// checkFiles opens every file once, so that a wrong path shows before work
+// starts.
+func checkFiles(v *config.Values) error {
+	files := capture.File{Paths: config.List[string](v, "pcapfile")}
+	if err := files.Check(); err != nil {
+		return cannotOpen(err)
+	}
+	return nil
+}

@@ -1,0 +1,254 @@
+package modes
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"vft/capture"
+	"vft/capture/flow"
+	"vft/capture/packet"
+	"vft/capture/process"
+	"vft/capture/stat"
+	"vft/event"
+	"vft/modes/config"
+)
+
+// watcher looks at the packets of this host, or of files: one goroutine decodes
+// them, counts, keeps flows and statistics, and runs the detections.
+type watcher struct {
+	values  *config.Values
+	log     zerolog.Logger
+	sieve   *sieve
+	shard   *capture.Shard
+	live    *capture.Live // nil in a replay
+	process *process.Lookup
+	chosen  []stat.Statistic
+	samples []stat.Sample
+	ids     *event.IDs
+	emit    event.Emit // findings and records
+	alerts  uint64
+}
+
+// watches reports whether the options ask for packets at all.
+func watches(v *config.Values) (live, replay bool) {
+	return len(config.List[string](v, "interface")) > 0, len(config.List[string](v, "pcapfile")) > 0
+}
+
+// newWatcher checks the options and builds the parts; it opens nothing but
+// reads the head of each file.
+func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher, error) {
+	live, replay := watches(v)
+	if live && replay {
+		return nil, v.Invalid("pcapfile", "reads files, --interface captures; choose one")
+	}
+	w := &watcher{values: v, log: log, emit: emit}
+	var err error
+	if w.sieve, err = newSieve(v); err != nil {
+		return nil, err
+	}
+	if w.chosen, err = stat.Select(config.List[string](v, "stats")); err != nil {
+		return nil, v.Invalid("stats", "%v", err)
+	}
+	random := seed()
+	if replay {
+		random = [32]byte{}
+		if err := checkFiles(v); err != nil {
+			return nil, err
+		}
+	}
+	w.ids = event.NewIDs(random)
+	w.shard = capture.NewShard(capture.ShardConfig{
+		Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
+		Flow: flow.Config{Max: v.Int("max-flows"), Seed: binary.LittleEndian.Uint64(random[:]), Emit: w.flow},
+	})
+	if live {
+		if err := w.openLive(); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// exactPlaces is how many distinct addresses and flows the summary counts
+// exactly: nearly any number in a replay; live there is no summary.
+func exactPlaces(replay bool) int {
+	if replay {
+		return 1 << 24
+	}
+	return 1 << 10
+}
+
+// openLive opens the interfaces.
+func (w *watcher) openLive() error {
+	v := w.values
+	method, err := process.ParseMethod(v.Text("process"))
+	if err != nil {
+		return v.Invalid("process", "%v", err)
+	}
+	w.process = process.New(process.Config{Method: method, Log: w.log})
+	w.live = capture.NewLive(capture.LiveConfig{
+		Interfaces: config.List[string](v, "interface"), Promiscuous: v.Bool("promiscuous"), Snaplen: v.Int("snaplen"),
+		BlockTimeout: v.Duration("read-timeout"), Filter: w.sieve.live, Log: w.log,
+	})
+	if err := w.live.Open(); err != nil {
+		return cannotOpen(err)
+	}
+	return nil
+}
+
+// runLive captures until ctx ends, then writes the busiest flows to out.
+func (w *watcher) runLive(ctx context.Context, out io.Writer) error {
+	var g group
+	looking, stop := context.WithCancel(ctx)
+	defer stop()
+	g.start(func() {}, func() error {
+		if err := w.process.Run(looking); err != nil {
+			w.log.Warn().Err(err).Msg("the process behind a connection is not looked for")
+		}
+		return nil
+	})
+	err := w.live.Run(ctx, []capture.LiveHandler{{
+		Packet: func(p *capture.Packet) {
+			if w.sieve.keeps(p) {
+				w.packet(p)
+			}
+		},
+		Tick: w.shard.Advance,
+	}})
+	w.live.Close()
+	stop()
+	err = errors.Join(err, g.wait())
+	w.topFlows(out, 20)
+	w.close()
+	logCounts(w.log, "capture", w.live.Counts)
+	return err
+}
+
+// packet takes one packet that the filters let through.
+func (w *watcher) packet(p *capture.Packet) { w.shard.Packet(p) }
+
+// close ends what is open: the last interval, all flows.
+func (w *watcher) close() { w.shard.Close() }
+
+// interval judges the statistics of an interval that has ended.
+func (w *watcher) interval(iv *stat.Interval) {
+	w.samples = stat.AppendSamples(w.samples[:0], iv, w.chosen)
+}
+
+// flow takes a flow that has ended.
+func (w *watcher) flow(r *flow.Record) {
+	if w.values.Bool("flows") {
+		e := flowEvent(r)
+		e.Process = w.owner(r)
+		w.record(e)
+	}
+}
+
+// record gives an event its id and hands it on.
+func (w *watcher) record(e event.Event) {
+	if e.ID.IsZero() {
+		e.ID = w.ids.Next(e.Time)
+	}
+	if e.Host == "" {
+		e.Host = hostname()
+	}
+	w.emit(e)
+}
+
+// flowEvent is a flow as an event.
+func flowEvent(r *flow.Record) event.Event {
+	return event.Event{
+		Time: time.Unix(0, r.Last).UTC(), Dataset: event.DatasetFlow, Transport: transportOf(r.Proto),
+		Src: netip.AddrPortFrom(r.Src.Netip(), r.SrcPort), Dst: netip.AddrPortFrom(r.Dst.Netip(), r.DstPort),
+		Flow: &event.Flow{
+			Bytes: r.Bytes(), Packets: r.Packets(), SrcBytes: r.Fwd.Bytes, SrcPackets: r.Fwd.Packets,
+			DstBytes: r.Rev.Bytes, DstPackets: r.Rev.Packets, Payload: r.Fwd.Payload + r.Rev.Payload,
+			Start: time.Unix(0, r.First).UTC(), End: time.Unix(0, r.Last).UTC(),
+			TCPFlags: uint8(r.Fwd.Flags | r.Rev.Flags), Ended: r.End.String(),
+		},
+	}
+}
+
+// transportOf names an IP protocol as network.transport does.
+func transportOf(proto uint8) string {
+	switch proto {
+	case 1, 58:
+		return "icmp"
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 132:
+		return "sctp"
+	}
+	return ""
+}
+
+// owner is the process of the local end of a flow, if it is a local one.
+func (w *watcher) owner(r *flow.Record) *event.Process {
+	if w.process == nil || !r.Ports {
+		return nil
+	}
+	src, dst := netip.AddrPortFrom(r.Src.Netip(), r.SrcPort), netip.AddrPortFrom(r.Dst.Netip(), r.DstPort)
+	return w.ownerOf(transportOf(r.Proto), src, dst)
+}
+
+func (w *watcher) ownerOf(transport string, src, dst netip.AddrPort) *event.Process {
+	if w.process == nil || transport != "tcp" && transport != "udp" {
+		return nil
+	}
+	p, _, ok := w.process.Either(transport, src, dst)
+	if !ok {
+		return nil
+	}
+	return &event.Process{PID: p.PID, Name: p.Name, CommandLine: p.CommandLine, User: p.User, Container: p.Container}
+}
+
+// topFlows writes a table of the flows with the most bytes.
+func (w *watcher) topFlows(out io.Writer, n int) {
+	var all []flow.Record
+	w.shard.Flows().Each(func(r *flow.Record) {
+		all = append(all, *r)
+		if len(all) >= 16*n {
+			all = busiest(all, n)
+		}
+	})
+	all = busiest(all, n)
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintf(out, "%15s %12s %10s  %s\n", "bytes", "packets", "seconds", "flow")
+	for i := range all {
+		r := &all[i]
+		fmt.Fprintf(out, "%15d %12d %10.1f  %s\n", r.Bytes(), r.Packets(), r.Duration().Seconds(), flowText(r))
+	}
+}
+
+func busiest(all []flow.Record, n int) []flow.Record {
+	slices.SortStableFunc(all, func(a, b flow.Record) int {
+		return int(min(max(int64(b.Bytes())-int64(a.Bytes()), -1), 1))
+	})
+	return all[:min(n, len(all))]
+}
+
+func flowText(r *flow.Record) string {
+	proto := transportOf(r.Proto)
+	if proto == "" {
+		proto = fmt.Sprintf("ip/%d", r.Proto)
+	}
+	end := func(a packet.Addr, port uint16) string {
+		if !r.Ports {
+			return a.String()
+		}
+		return netip.AddrPortFrom(a.Netip(), port).String()
+	}
+	return fmt.Sprintf("%s %s > %s", proto, end(r.Src, r.SrcPort), end(r.Dst, r.DstPort))
+}
