@@ -243,8 +243,7 @@ func appendAddrPort(dst []byte, key string, a netip.AddrPort) []byte {
 // appendString appends s, cut to limit bytes, as a JSON string.
 func appendString(dst []byte, s string, limit int) []byte {
 	if len(s) > limit || !isPlain(s) {
-		s = cut(string([]rune(s)), limit)
-		return appendAny(dst, s)
+		return appendAny(dst, boundText(s, limit))
 	}
 	dst = append(dst, '"')
 	dst = append(dst, s...)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"unicode/utf8"
 )
 
 // The limits of the details that maps, lists or free values are in. What is
@@ -90,11 +91,10 @@ func (s *Summary) bound() {
 
 func boundName[S ~string](s S) S { return S(boundText(string(s), MaxName)) }
 
-// boundText returns at most limit bytes of s in valid UTF-8.
+// boundText returns at most limit bytes of s in valid UTF-8, whole characters
+// only.
 func boundText(s string, limit int) string {
-	if isPlain(s) {
-		return s[:min(len(s), limit)]
-	}
+	s = s[:min(len(s), limit+utf8.UTFMax)] // no character gets shorter, so the rest does not count
 	return cut(string([]rune(s)), limit)
 }
 
