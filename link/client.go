@@ -83,41 +83,45 @@ const (
 
 // NewClient returns a Client that takes events and sends none until Run.
 func NewClient(cfg ClientConfig) *Client {
-	orDefault(&cfg.Drain, 3*time.Second)
-	if cfg.Spool == nil {
-		cfg.Spool = NewSpool(0, 0)
-	}
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Rand == nil {
-		cfg.Rand = mathrand.Float64
-	}
-	if cfg.Dial == nil {
-		cfg.Dial = new(net.Dialer).DialContext
-	}
-	if cfg.Secret == nil {
-		cfg.Secret = func() string { return "" }
-	}
-	if cfg.Hello == nil {
-		cfg.Hello = func() Hello { return Hello{} }
-	}
-	if cfg.OnDeal == nil {
-		cfg.OnDeal = func([]uint16) {}
-	}
-	if cfg.OnIgnore == nil {
-		cfg.OnIgnore = func([]netip.Prefix) {}
-	}
-	if cfg.Traps == nil {
-		cfg.Traps = func() (open, failed []uint16) { return nil, nil }
-	}
-	if cfg.Load == nil {
-		cfg.Load = func() float64 { return 0 }
-	}
+	cfg.defaults()
 	c := &Client{cfg: cfg, spool: cfg.Spool, boot: rand.Text(), throttle: throttle{now: cfg.Now}, sessions: tls.NewLRUClientSessionCache(1)}
 	c.dialer = websocket.Dialer{ReadBufferSize: 1024, WriteBufferSize: sendBuffer, WriteBufferPool: new(sync.Pool), Subprotocols: []string{subprotocol}}
 	c.state.Store(&ClientStatus{Since: cfg.Now()})
 	return c
+}
+
+func (c *ClientConfig) defaults() {
+	orDefault(&c.Drain, 3*time.Second)
+	if c.Spool == nil {
+		c.Spool = NewSpool(0, 0)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Rand == nil {
+		c.Rand = mathrand.Float64
+	}
+	if c.Dial == nil {
+		c.Dial = new(net.Dialer).DialContext
+	}
+	if c.Secret == nil {
+		c.Secret = func() string { return "" }
+	}
+	if c.Hello == nil {
+		c.Hello = func() Hello { return Hello{} }
+	}
+	if c.OnDeal == nil {
+		c.OnDeal = func([]uint16) {}
+	}
+	if c.OnIgnore == nil {
+		c.OnIgnore = func([]netip.Prefix) {}
+	}
+	if c.Traps == nil {
+		c.Traps = func() (open, failed []uint16) { return nil, nil }
+	}
+	if c.Load == nil {
+		c.Load = func() float64 { return 0 }
+	}
 }
 
 // Emit takes an event for delivery. It never blocks; an event that does not fit

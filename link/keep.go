@@ -123,38 +123,32 @@ func loadOrMake(file string, size int) (string, error) {
 	b := make([]byte, size)
 	rand.Read(b) // never fails, see its documentation
 	secret = encode(b)
-	if err := writeFile(file, []byte(secret+"\n")); err != nil {
+	err = createFile(file, []byte(secret+"\n"))
+	if errors.Is(err, fs.ErrExist) {
+		return ReadSecret(file) // a client or server that started at the same moment made it
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot write the secret: %w", err)
 	}
 	return secret, nil
 }
 
-// ReadCertificates returns the certificates in a PEM file, for
-// ClientConfig.Trust; there is at least one.
-func ReadCertificates(file string) ([]*x509.Certificate, error) {
-	rest, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the certificate: %w", err)
+// createFile makes the file, mode 0600, whole or not at all, unless it is
+// there: of two processes that make it at once, one wins and both can tell.
+func createFile(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
 	}
-	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the certificate in %s: %w", file, err)
-		}
-		certs = append(certs, cert)
+	draft := fmt.Sprintf("%s.%s", file, rand.Text())
+	if err := replaceFile(draft, data); err != nil {
+		return err
 	}
-	if len(certs) == 0 {
-		return nil, fmt.Errorf("cannot read the certificate: there is none in %s; it must be PEM", file)
+	defer os.Remove(draft)
+	err := os.Link(draft, file)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return certs, nil
+	return replaceFile(file, data) // a file system without links
 }
 
 // writeFile replaces the file by one of mode 0600 that holds data, whole or not

@@ -294,7 +294,7 @@ func TestDecodingAllocatesOncePerEvent(t *testing.T) {
 }
 
 func TestRegistryDealsNames(t *testing.T) {
-	r := &registry{max: 100, now: time.Now}
+	r := newRegistry("", 100, time.Now)
 	if err := r.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -335,7 +335,7 @@ func TestRegistryDealsNames(t *testing.T) {
 
 func TestRegistryKeepsAllThatEnrolAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	r := &registry{dir: dir, max: 1000, now: time.Now}
+	r := newRegistry(dir, 1000, time.Now)
 	if err := r.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func TestRegistryKeepsAllThatEnrolAtOnce(t *testing.T) {
 		})
 	}
 	work.Wait()
-	again := &registry{dir: dir, max: 1000, now: time.Now}
+	again := newRegistry(dir, 1000, time.Now)
 	if err := again.load(); err != nil {
 		t.Fatal(err)
 	}
@@ -377,14 +377,6 @@ func TestWhatAServerKeeps(t *testing.T) {
 	cert := leaf(t, first)
 	if !slices.Equal(cert.DNSNames, []string{"localhost", "web-1"}) || len(cert.IPAddresses) != 2 || cert.NotAfter.Year() != 2036 {
 		t.Errorf("it is for %v and %v until %v", cert.DNSNames, cert.IPAddresses, cert.NotAfter)
-	}
-	if read, err := ReadCertificates(filepath.Join(dir, "cert.pem")); err != nil || len(read) != 1 || !read[0].Equal(cert) {
-		t.Errorf("the file has %d certificates, %v", len(read), err)
-	}
-	for _, file := range []string{"key.pem", "none.pem"} {
-		if _, err := ReadCertificates(filepath.Join(dir, file)); err == nil {
-			t.Errorf("%s has certificates", file)
-		}
 	}
 	secret, err := LoadOrMakeSecret(filepath.Join(dir, "secret"))
 	if err != nil || len(secret) != 43 {
@@ -415,6 +407,28 @@ func TestWhatAServerKeeps(t *testing.T) {
 	}
 	if _, err := LoadOrMakeSecret(filepath.Join(dir, "secret")); err == nil || !strings.Contains(err.Error(), "empty") {
 		t.Errorf("an empty secret gives %v", err)
+	}
+}
+
+// Client and server on one host start at the same moment and share a secret.
+func TestSecretMadeByManyAtOnceIsOne(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "vft", "secret")
+	made := make([]string, 20)
+	var work sync.WaitGroup
+	for i := range made {
+		work.Go(func() {
+			var err error
+			if made[i], err = LoadOrMakeSecret(file); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	work.Wait()
+	if slices.Sort(made); made[0] != made[len(made)-1] {
+		t.Error("there are two secrets")
+	}
+	if left, _ := filepath.Glob(file + "?*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
 	}
 }
 

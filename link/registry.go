@@ -45,6 +45,8 @@ type registry struct {
 	max int
 	now func() time.Time
 
+	load func() error // reads the file, the first time it is called
+
 	mu      sync.Mutex // guards what follows
 	members map[string]*member
 	byKey   map[string]*member
@@ -54,8 +56,13 @@ type registry struct {
 	saved  uint64     // changes in the file
 }
 
-func (r *registry) load() error {
-	r.members, r.byKey = map[string]*member{}, map[string]*member{}
+func newRegistry(dir string, limit int, now func() time.Time) *registry {
+	r := &registry{dir: dir, max: limit, now: now, members: map[string]*member{}, byKey: map[string]*member{}}
+	r.load = sync.OnceValue(r.loadNow)
+	return r
+}
+
+func (r *registry) loadNow() error {
 	if r.dir == "" {
 		return nil
 	}
@@ -71,6 +78,8 @@ func (r *registry) load() error {
 	if err := json.Unmarshal(b, &records); err != nil {
 		return fmt.Errorf("cannot read the list of clients: %s is damaged (%w); move it away to let clients enrol again", file, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, rec := range records {
 		r.lockedAdd(&member{record: rec})
 	}
@@ -197,8 +206,10 @@ func (r *registry) save() error {
 	return nil
 }
 
-// all returns every client, by id.
+// all returns every client, by id; none when the file cannot be read, which
+// Serve reports.
 func (r *registry) all() []*member {
+	_ = r.load()
 	r.mu.Lock()
 	members := slices.Collect(maps.Values(r.members))
 	r.mu.Unlock()

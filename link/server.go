@@ -56,7 +56,7 @@ type Server struct {
 	upgrader websocket.Upgrader
 	counts   serverCounts
 	throttle throttle
-	registry registry
+	registry *registry
 	unproven atomic.Int64
 	decoders sync.Pool
 	work     sync.WaitGroup
@@ -66,7 +66,7 @@ type Server struct {
 func NewServer(cfg ServerConfig) *Server {
 	cfg.defaults()
 	s := &Server{cfg: cfg, throttle: throttle{now: cfg.Now}}
-	s.registry = registry{dir: cfg.Dir, max: cfg.MaxClients, now: cfg.Now}
+	s.registry = newRegistry(cfg.Dir, cfg.MaxClients, cfg.Now)
 	s.decoders.New = func() any { return newDecoder() }
 	s.upgrader = websocket.Upgrader{
 		HandshakeTimeout: cfg.Handshake,
@@ -222,7 +222,8 @@ type ClientState struct {
 	Failed        []uint16
 }
 
-// Clients returns all clients that ever enrolled, by id.
+// Clients returns all clients that ever enrolled, by id. It may be called
+// before Serve.
 func (s *Server) Clients() []ClientState {
 	members := s.registry.all()
 	states := make([]ClientState, len(members))
@@ -240,6 +241,9 @@ func (s *Server) Revoke(client string) error { return s.setRevoked(client, true)
 func (s *Server) Approve(client string) error { return s.setRevoked(client, false) }
 
 func (s *Server) setRevoked(client string, revoked bool) error {
+	if err := s.registry.load(); err != nil {
+		return err
+	}
 	s.registry.mu.Lock()
 	m := s.registry.members[client]
 	s.registry.mu.Unlock()
