@@ -2,7 +2,6 @@ package correlate
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 
 	"vft/correlate/window"
@@ -12,10 +11,11 @@ import (
 // The limits of a Fleet that are no settings.
 const (
 	maxPorts   = 8192             // ports kept; a trap pool has 40
-	maxClients = 1<<16 - 1        // clients kept
+	maxClients = 1<<15 - 1        // clients kept
 	lateness   = 30 * time.Second // how late an event may come and count like any other
 	allowance  = 0.9              // share of one source from which on a match is the source's
 	dayLong    = 24 * time.Hour
+	perTick    = 10 * time.Millisecond
 )
 
 // FleetConfig says how a Fleet judges.
@@ -36,9 +36,15 @@ type Fleet struct {
 	names     []string // of clients, by number
 	inside    inside
 	incidents map[incidentKey]*incident
+	lost      map[string]*incident // of clients
+	missing   map[string]bool      // clients whose loss is counted in folds
+	folds     [foldCount]*incident
 	held      []*incident // begun, but nobody was told yet
-	notices   window.Hits // touches raised, to fold them when they become many
-	newest    time.Time
+	begun     uint64      // incidents
+	limits    limits
+	newest    time.Time // the clock: the newest event or Advance
+	advanced  time.Time // the last Advance
+	tidied    time.Time // when tidy was called
 	counts    counts
 	ignored   []uint64 // hits of each entry of rules.Ignore
 	matches   []match  // scratch
@@ -48,7 +54,6 @@ type Fleet struct {
 type client struct {
 	number uint16
 	place  place
-	since  window.Tick
 }
 
 // NewFleet returns a Fleet that has seen nothing. Every alert goes through
@@ -57,9 +62,10 @@ func NewFleet(config FleetConfig, emit event.Emit) *Fleet {
 	f := &Fleet{
 		rules: config.Rules, emit: emit, ids: event.NewIDs(config.Seed),
 		clients: map[string]*client{}, incidents: map[incidentKey]*incident{},
+		lost: map[string]*incident{}, missing: map[string]bool{},
 		ignored: make([]uint64, len(config.Rules.Ignore)),
 	}
-	f.sources = window.NewTable(config.Rules.Keys, f.forgetSource)
+	f.sources = f.newSources(config.Rules.Keys)
 	f.ports = window.NewTable(maxPorts, func(window.Key, *place) { f.counts.portsEvicted++ })
 	return f
 }
@@ -91,23 +97,30 @@ func (f *Fleet) Observe(e *event.Event) Verdict {
 		f.counts.late++
 		verdict = Late
 	}
-	if e.Time.After(f.newest) {
-		f.newest = e.Time
-	}
+	f.see(e.Time)
 	f.release(f.newest)
 	f.judge(e)
 	return verdict
+}
+
+// see moves the clock on to the time of an event, unless that lies absurdly far
+// ahead: one wrong clock must not make the events of all others late.
+func (f *Fleet) see(at time.Time) {
+	if at.After(f.newest) && (f.advanced.IsZero() || at.Sub(f.advanced) <= dayLong) {
+		f.newest = at
+	}
 }
 
 // judge updates what is known of the source, the port and the client of e,
 // and hands the rules that match to the incidents.
 func (f *Fleet) judge(e *event.Event) {
 	h := f.hit(e)
+	f.endQuiet(&h)
 	f.matches = f.matches[:0]
 	f.judgeSource(&h)
 	port, _ := f.ports.Get(portKey(e.Dst.Port()), e.Evidence > event.E0)
-	f.judgePlace(&h, port, &portRules)
-	f.judgePlace(&h, &h.client.place, &clientRules)
+	f.judgePort(&h, port)
+	f.judgeClient(&h, &h.client.place)
 	f.settle(&h, port)
 }
 
@@ -118,20 +131,27 @@ type hit struct {
 	key    window.Key // of the source
 	source *source
 	client *client
+	seen   sighting
 	fresh  bool // the source was not known
 	inside bool
 }
 
 func (f *Fleet) hit(e *event.Event) hit {
 	h := hit{Event: e, tick: window.At(e.Time), key: f.sourceKey(e.Src.Addr()), inside: f.inside.has(e.Src.Addr(), f.rules.Networks)}
-	h.client = f.client(e.Client, h.tick)
+	h.client = f.client(e.Client)
 	h.source, h.fresh = f.sources.Get(h.key, e.Evidence > event.E0)
+	h.seen = sighting{e.Src.Addr().As16(), h.key, e.ID, h.tick, h.client.number, e.Dst.Port(), e.Evidence}
 	return h
+}
+
+// timeOf is the time of a tick near that of h.
+func (h *hit) timeOf(t window.Tick) time.Time {
+	return h.Time.Add(-time.Duration(h.tick.Since(t)) * perTick)
 }
 
 // client returns what is known of a client. When there are too many, the rest
 // share one entry: they count, but as one.
-func (f *Fleet) client(name string, t window.Tick) *client {
+func (f *Fleet) client(name string) *client {
 	if c := f.clients[name]; c != nil {
 		return c
 	}
@@ -142,7 +162,7 @@ func (f *Fleet) client(name string, t window.Tick) *client {
 			return c
 		}
 	}
-	c := &client{number: uint16(len(f.names)), since: t}
+	c := &client{number: uint16(len(f.names))}
 	f.clients[name] = c
 	f.names = append(f.names, name)
 	return c
@@ -170,63 +190,40 @@ func (f *Fleet) sourceName(key window.Key) string {
 
 func portKey(port uint16) window.Key { return window.Key{14: byte(port >> 8), 15: byte(port)} }
 
-// ignore reports whether an entry of the ignore list matches.
-func (f *Fleet) ignore(e *event.Event) bool {
-	for i := range f.rules.Ignore {
-		if f.rules.Ignore[i].matches(e) {
-			f.ignored[i]++
-			return true
-		}
-	}
-	return false
-}
-
-func (g *Ignore) matches(e *event.Event) bool {
-	return (!g.Source.IsValid() || g.Source.Contains(e.Src.Addr().WithZone(""))) &&
-		(g.Port == 0 || g.Port == e.Dst.Port()) &&
-		(g.Client == "" || g.Client == e.Client) &&
-		(g.Tool == "" || g.Tool == tool(e)) &&
-		(g.Until.IsZero() || e.Time.Before(g.Until))
-}
-
-func tool(e *event.Event) string {
-	switch {
-	case e.Trap != nil:
-		return e.Trap.Tool
-	case e.Probe != nil:
-		return e.Probe.Tool
-	}
-	return ""
-}
-
 // Advance tells the Fleet that it is now: it writes the updates that were held
 // back, resolves incidents that have been quiet long enough, and forgets
 // sources. Call it about once a second, or with the time of a replay.
 func (f *Fleet) Advance(now time.Time) {
-	if now.After(f.newest) {
-		f.newest = now
-	}
+	f.advanced = now
+	f.newest = later(f.newest, now)
 	f.release(now)
 	for _, i := range f.sorted() {
 		switch {
-		case i.lost, i.isHeld():
-		case now.Sub(i.end) >= f.quiet(i):
+		case i.isHeld():
+		case f.isOver(i, now):
 			f.resolve(i, now, "quiet")
-		case i.changed && now.Sub(i.written) >= f.rules.UpdateEvery:
+		case f.isDue(i, now):
 			f.write(i, now, event.Updated, "more events")
 		}
 	}
 	f.expire(window.At(now))
+	if now.Sub(f.tidied) >= time.Hour {
+		f.tidied = now
+		f.tidy(window.At(now))
+	}
 }
 
 // expire forgets sources that have been quiet for longer than any rule
-// remembers.
+// remembers, and those of a time to come that is not near.
 func (f *Fleet) expire(now window.Tick) {
-	keep := window.Ticks(max(f.rules.Rule[SlowScan].Keep, f.rules.Rule[Touch].Window))
-	for _, strong := range []bool{false, true} {
+	keep := time.Duration(0)
+	for _, id := range [...]RuleID{Touch, SameSource, HostScan, SlowScan, Sweep} {
+		keep = max(keep, f.rules.Rule[id].Window, f.rules.Rule[id].Keep)
+	}
+	for _, strong := range [...]bool{false, true} {
 		for {
 			key, s, ok := f.sources.Oldest(strong)
-			if !ok || now.Since(s.last) <= keep {
+			if age := now.Since(s.lastOr(now)); !ok || age <= window.Ticks(keep) && -age <= window.Ticks(dayLong) {
 				break
 			}
 			f.sources.Delete(key)
@@ -234,37 +231,26 @@ func (f *Fleet) expire(now window.Tick) {
 	}
 }
 
-// SetRules changes the rules. What was counted stays, except for rules whose
-// window changed, which count anew; open incidents of a source that is ignored
-// from now on are resolved.
-func (f *Fleet) SetRules(rules Rules) {
-	old := f.rules
-	f.rules = rules
-	f.ignored = make([]uint64, len(rules.Ignore))
-	if old.Keys != rules.Keys || old.Rule[SameSource].Window != rules.Rule[SameSource].Window || old.IPv6Prefix != rules.IPv6Prefix {
-		f.sources = window.NewTable(rules.Keys, f.forgetSource)
+func (s *source) lastOr(now window.Tick) window.Tick {
+	if s == nil {
+		return now
 	}
-	if portRules.changed(&old, &rules) {
-		f.ports = window.NewTable(maxPorts, func(window.Key, *place) { f.counts.portsEvicted++ })
-	}
-	if clientRules.changed(&old, &rules) {
-		for _, c := range f.clients {
-			c.place = place{}
-		}
-	}
-	for _, i := range f.sorted() {
-		if slices.ContainsFunc(rules.Ignore, func(g Ignore) bool { return g.covers(i, f.newest) }) {
-			f.resolve(i, f.newest, "ignored")
-		}
-	}
+	return s.last
 }
 
-// covers reports whether g ignores all that incident i is about.
-func (g *Ignore) covers(i *incident, now time.Time) bool {
-	if g.Port != 0 || g.Client != "" || g.Tool != "" || i.kind != event.BySource || !g.Until.IsZero() && !now.Before(g.Until) {
-		return false
+// tidy forgets what was counted at ports and clients that have been quiet for a
+// month: ticks compare only over 248 days.
+func (f *Fleet) tidy(now window.Tick) {
+	const month = 30 * dayLong
+	forget := func(p *place) {
+		if age := now.Since(p.last); age > window.Ticks(month) || -age > window.Ticks(month) {
+			*p = place{last: now}
+		}
 	}
-	return !slices.ContainsFunc(i.sources, func(a netip.Addr) bool { return !g.Source.Contains(a) })
+	f.ports.Each(func(_ window.Key, p *place, _ bool) { forget(p) })
+	for _, c := range f.clients {
+		forget(&c.place)
+	}
 }
 
 // Open returns the incidents that are open now, oldest first.
@@ -279,21 +265,12 @@ func (f *Fleet) Open() []event.Alert {
 	return all
 }
 
-// forgetSource counts a source that left the full table. Sources that never
-// proved that they exist are told of in one alert.
-func (f *Fleet) forgetSource(_ window.Key, s *source) {
-	f.counts.sourcesEvicted++
-	if s.evidence == event.E0 {
-		f.fold("spoofable-sources", f.newest, "%d sources that may be forged were forgotten to make room")
-	}
-}
-
 // counts are the counters of a Fleet.
 type counts struct {
 	observed, ignored, late                     uint64
 	sourcesEvicted, portsEvicted, clientsFolded uint64
 	raised, updated, resolved, evicted, folded  uint64
-	absorbed                                    uint64
+	absorbed, spoofableEvicted                  uint64
 }
 
 // Counts yields every counter by its name. sources, ports, clients and
@@ -305,16 +282,13 @@ func (f *Fleet) Counts(yield func(name string, n uint64)) {
 		n    uint64
 	}{
 		{"events", c.observed}, {"events_ignored", c.ignored}, {"events_late", c.late},
-		{"sources", uint64(f.sources.Len())}, {"sources_evicted", c.sourcesEvicted},
+		{"sources", uint64(f.sources.Len())}, {"sources_evicted", c.sourcesEvicted}, {"sources_spoofable_evicted", c.spoofableEvicted},
 		{"ports", uint64(f.ports.Len())}, {"ports_evicted", c.portsEvicted},
 		{"clients", uint64(len(f.clients))}, {"clients_folded", c.clientsFolded},
-		{"incidents_open", uint64(len(f.incidents))}, {"incidents_raised", c.raised}, {"incidents_updated", c.updated},
+		{"incidents_open", uint64(len(f.sorted()))}, {"incidents_raised", c.raised}, {"incidents_updated", c.updated},
 		{"incidents_resolved", c.resolved}, {"incidents_evicted", c.evicted},
 		{"notices_folded", c.folded}, {"notices_absorbed", c.absorbed},
 	} {
 		yield(one.name, one.n)
 	}
 }
-
-// IgnoreHits returns how often each entry of Rules.Ignore has matched.
-func (f *Fleet) IgnoreHits() []uint64 { return slices.Clone(f.ignored) }

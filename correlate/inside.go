@@ -23,10 +23,17 @@ func (f *Fleet) Member(addresses []netip.Prefix) {
 			continue
 		}
 		f.inside.add(netip.PrefixFrom(addr, addr.BitLen()))
-		if (addr.IsPrivate() || addr.IsLinkLocalUnicast()) && a.Bits() > 0 {
-			f.inside.add(netip.PrefixFrom(addr, min(a.Bits(), addr.BitLen())).Masked())
+		if n := netip.PrefixFrom(addr, min(a.Bits(), addr.BitLen())).Masked(); isPrivate(n) {
+			f.inside.add(n)
 		}
 	}
+}
+
+// isPrivate reports whether a network is private from end to end: no client
+// makes the internet its own by a short prefix.
+func isPrivate(n netip.Prefix) bool {
+	const widest = 8 // 10.0.0.0/8, fd00::/8
+	return n.Bits() >= widest && (n.Addr().IsPrivate() || n.Addr().IsLinkLocalUnicast())
 }
 
 func (in *inside) add(p netip.Prefix) {

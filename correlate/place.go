@@ -1,7 +1,6 @@
 package correlate
 
 import (
-	"net/netip"
 	"time"
 
 	"vft/correlate/window"
@@ -11,6 +10,7 @@ import (
 // place is what a Fleet keeps of one trap port over all clients, or of one
 // client over all its ports. It holds no pointers.
 type place struct {
+	last    window.Tick // its newest event
 	hits    window.Hits // in the window of same-port, same-client
 	wide    window.Hits // in the window of port-campaign, victim
 	rate    window.Rate // of the wide window
@@ -19,42 +19,41 @@ type place struct {
 	recent  recent
 }
 
-// placeRules are the two rules that a kind of place has.
-type placeRules struct {
-	scope        scope
-	repeat, wide RuleID
-	judge        func(f *Fleet, h *hit, p *place, n int, since window.Tick)
-}
-
-var (
-	portRules   = placeRules{ofPort, SamePort, PortCampaign, (*Fleet).campaign}
-	clientRules = placeRules{ofClient, SameClient, Victim, (*Fleet).victim}
-)
-
-func (k *placeRules) changed(old, new *Rules) bool {
-	return old.Rule[k.repeat].Window != new.Rule[k.repeat].Window || old.Rule[k.wide].Window != new.Rule[k.wide].Window
-}
-
-// judgePlace counts h at p and adds the rules that hold there.
-func (f *Fleet) judgePlace(h *hit, p *place, k *placeRules) {
+// judgePort counts h at its port and adds the rules that hold there.
+func (f *Fleet) judgePort(h *hit, p *place) {
 	first := len(f.matches)
-	repeat, wide := &f.rules.Rule[k.repeat], &f.rules.Rule[k.wide]
+	p.see(h)
+	f.repeat(SamePort, h, p)
+	f.campaign(h, p)
+	f.assign(f.matches[first:], h, p, ofPort)
+}
+
+// judgeClient counts h at its client and adds the rules that hold there.
+func (f *Fleet) judgeClient(h *hit, p *place) {
+	first := len(f.matches)
+	p.see(h)
+	f.repeat(SameClient, h, p)
+	f.victim(h, p)
+	f.assign(f.matches[first:], h, p, ofClient)
+}
+
+func (p *place) see(h *hit) {
+	if p.recent.n == 0 || h.tick.Since(p.last) > 0 {
+		p.last = h.tick
+	}
 	p.clients.Add(h.client.number, h.tick)
 	p.sources.Add(h.key, h.tick)
-	p.recent.add(sighting{netip.Addr.As16(h.Src.Addr()), h.key, h.ID, h.tick, h.client.number, h.Dst.Port()})
-	f.repeat(h, p, k, repeat)
-	n, since := p.wide.Add(h.tick, window.Ticks(wide.Window))
-	if !wide.Off {
-		k.judge(f, h, p, n, since)
-	}
-	p.rate.Add(h.tick, window.Ticks(wide.Window))
-	for i := first; i < len(f.matches); i++ {
-		f.matches[i].scope = p.whose(h, window.Ticks(f.matches[i].window), k.scope)
+	p.recent.add(h.seen)
+}
+
+// assign says whose incident the matches of a place belong to: of the source
+// that has nearly all events of the window, of the place when no source has.
+func (f *Fleet) assign(matches []match, h *hit, p *place, own scope) {
+	for i := range matches {
+		matches[i].scope = p.whose(h, window.Ticks(matches[i].window), own)
 	}
 }
 
-// whose returns the scope of a match: of the source that has nearly all events
-// of the window, of the place when no source has.
 func (p *place) whose(h *hit, ticks int32, own scope) scope {
 	leader, lead, of := p.recent.leader(h.tick, ticks)
 	switch {
@@ -66,7 +65,8 @@ func (p *place) whose(h *hit, ticks int32, own scope) scope {
 	return ofOther
 }
 
-func (f *Fleet) repeat(h *hit, p *place, k *placeRules, r *Rule) {
+func (f *Fleet) repeat(id RuleID, h *hit, p *place) {
+	r := &f.rules.Rule[id]
 	ticks := window.Ticks(r.Window)
 	n, since := p.hits.Add(h.tick, ticks)
 	if r.Off || float64(n) < r.Threshold {
@@ -78,38 +78,49 @@ func (f *Fleet) repeat(h *hit, p *place, k *placeRules, r *Rule) {
 	if sources, _ := p.sources.Count(h.tick, ticks, nil); sources < r.MinSources {
 		return
 	}
-	f.add(k.repeat, float64(n), r.Threshold, since)
+	f.add(id, float64(n), r.Threshold, since)
 }
 
 // campaign holds when enough clients are hit from enough sources, more often
 // than the port's own rate explains.
-func (f *Fleet) campaign(h *hit, p *place, n int, since window.Tick) {
+func (f *Fleet) campaign(h *hit, p *place) {
 	r := &f.rules.Rule[PortCampaign]
 	ticks := window.Ticks(r.Window)
+	n, since := p.wide.Add(h.tick, ticks)
+	usual, _ := p.rate.Usual()
+	p.rate.Add(h.tick, ticks)
 	clients, _ := p.clients.Count(h.tick, ticks, nil)
 	sources, _ := p.sources.Count(h.tick, ticks, nil)
-	if float64(clients) < r.Threshold || sources < r.MinSources {
+	if r.Off || float64(clients) < r.Threshold || sources < r.MinSources {
 		return
 	}
-	usual, _ := p.rate.Usual()
-	usual = max(usual, r.Floor*r.Window.Hours())
-	if window.PoissonTail(n, usual) < r.Probability {
+	if unusual(n, max(usual, r.Floor*r.Window.Hours()), r.Probability) {
 		f.add(PortCampaign, float64(clients), r.Threshold, since)
 	}
 }
 
+// unusual reports whether a Poisson count of at least n has less than that
+// probability. Of a count below its mean that need not be summed: it is above
+// 1/2 or near it, so a probability that a user may ask for is below.
+func unusual(n int, usual, probability float64) bool {
+	return (float64(n) > usual || probability > 0.1) && window.PoissonTail(n, usual) < probability
+}
+
 // victim holds when many sources hit a client, or when it is hit far more
 // often than it was over at least a day.
-func (f *Fleet) victim(h *hit, p *place, n int, since window.Tick) {
+func (f *Fleet) victim(h *hit, p *place) {
 	r := &f.rules.Rule[Victim]
-	sources, first := p.sources.Count(h.tick, window.Ticks(r.Window), nil)
-	if float64(sources) >= r.Threshold {
-		f.add(Victim, float64(sources), r.Threshold, first)
-		return
-	}
+	ticks := window.Ticks(r.Window)
+	n, since := p.wide.Add(h.tick, ticks)
 	usual, windows := p.rate.Usual()
+	p.rate.Add(h.tick, ticks)
+	sources, first := p.sources.Count(h.tick, ticks, nil)
 	limit := r.Factor * max(usual, 1)
-	if time.Duration(windows)*r.Window >= dayLong && float64(n) > limit {
+	switch {
+	case r.Off:
+	case float64(sources) >= r.Threshold:
+		f.add(Victim, float64(sources), r.Threshold, first)
+	case time.Duration(windows)*r.Window >= dayLong && float64(n) > limit:
 		f.add(Victim, float64(n), limit, since)
 	}
 }
@@ -122,6 +133,7 @@ type sighting struct {
 	at     window.Tick
 	client uint16
 	port   uint16
+	level  event.Evidence
 }
 
 // recent is the last 16 hits of a place, oldest overwritten.

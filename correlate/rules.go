@@ -64,6 +64,9 @@ type Rules struct {
 	UpdateEvery time.Duration // between two updates of one incident
 	QuietMax    time.Duration // longest quiet that an incident waits for
 	MaxOpen     int           // incidents open at once
+	// How many incidents of sources, of the fleet's own hosts and of lost clients
+	// are raised in an hour; one incident counts the rest.
+	RaisePerHour int
 
 	Ignore []Ignore
 	Rule   [ruleCount]Rule

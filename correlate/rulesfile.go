@@ -53,10 +53,11 @@ func (r *Rules) topKeys() map[string]setter {
 
 func (r *Rules) incidentKeys() map[string]setter {
 	return map[string]setter{
-		"hold":         duration(&r.Hold, 0, time.Minute),
-		"update-every": duration(&r.UpdateEvery, 0, time.Hour),
-		"quiet-max":    duration(&r.QuietMax, time.Second, 24*time.Hour),
-		"max-open":     whole(&r.MaxOpen, 1, 1<<16),
+		"hold":           duration(&r.Hold, 0, time.Minute),
+		"update-every":   duration(&r.UpdateEvery, 0, time.Hour),
+		"quiet-max":      duration(&r.QuietMax, time.Second, 24*time.Hour),
+		"max-open":       whole(&r.MaxOpen, 1, 1<<16),
+		"raise-per-hour": whole(&r.RaisePerHour, 1, 10000),
 	}
 }
 
@@ -83,7 +84,7 @@ func (r *Rule) keys(id RuleID) map[string]setter {
 	case SameClient:
 		keys["threshold"], keys["min-sources"] = number(&r.Threshold, 1, 10000), minSources
 	case HostScan:
-		keys["threshold"], keys["probes"] = number(&r.Threshold, 1, 8), whole(&r.Probes, 1, 10000)
+		keys["threshold"], keys["probes"] = number(&r.Threshold, 1, maxContacts), whole(&r.Probes, 1, maxContacts)
 	case PortCampaign:
 		keys["threshold"], keys["min-sources"] = number(&r.Threshold, 1, 8), minSources
 		keys["probability"], keys["floor"] = number(&r.Probability, 0, 1), number(&r.Floor, 1e-6, 1e6)
@@ -93,7 +94,7 @@ func (r *Rule) keys(id RuleID) map[string]setter {
 		keys["threshold"], keys["keep"] = number(&r.Threshold, 1, 1e11), duration(&r.Keep, time.Minute, 30*24*time.Hour)
 		keys["scanner"], keys["other"] = number(&r.Scanner, 1e-6, 1), number(&r.Other, 1e-6, 1)
 	case Sweep:
-		keys["threshold"] = number(&r.Threshold, 1, 8)
+		keys["threshold"] = number(&r.Threshold, 1, maxContacts)
 	}
 	return keys
 }

@@ -9,17 +9,32 @@ import (
 
 // source is what a Fleet keeps of one source address; it holds no pointers.
 type source struct {
-	last     window.Tick // its newest event
-	noticed  window.Tick // when the touch rule last matched
-	untold   uint32      // events since the last incident that was more than a notice
-	evidence event.Evidence
-	known    bool // noticed means something
-	hits     window.Hits
-	contacts window.Distinct[contact]
+	last    window.Tick // its newest event
+	noticed window.Tick // when the touch rule last held
+	untold  uint32      // events since an incident that was more than a notice ended
+	proof   proof       // of the untold events
+	known   bool        // noticed means something
+	hits    window.Hits
+	contacts
 }
 
-// contact is one trap that a source touched.
-type contact struct{ client, port uint16 }
+// proof is how well events are proven: two clients that agree on a handshake
+// are E3.
+type proof struct {
+	client uint16 // number + 1 of the first with more than packets
+	level  event.Evidence
+}
+
+func (p *proof) add(client uint16, level event.Evidence) {
+	p.level = max(p.level, level)
+	switch {
+	case level < event.E1:
+	case p.client == 0:
+		p.client = client + 1
+	case p.client != client+1:
+		p.level = event.E3
+	}
+}
 
 // match is a rule that holds for an event.
 type match struct {
@@ -31,17 +46,27 @@ type match struct {
 	scope  scope
 }
 
+// scope says whose incident a match belongs to.
+type scope uint8
+
+const (
+	ofSource scope = iota
+	ofPort
+	ofClient
+	ofOther // of another source, which has most of the events
+)
+
 // judgeSource updates the source of h and adds the rules that hold for it.
 func (f *Fleet) judgeSource(h *hit) {
 	s := h.source
 	if h.fresh || h.tick.Since(s.last) > 0 {
 		s.last = h.tick
 	}
-	s.evidence = max(s.evidence, h.Evidence)
 	s.untold++
+	s.proof.add(h.client.number, h.Evidence)
+	s.contacts.add(contactOf(h), h.tick, window.Ticks(f.rules.Rule[SlowScan].Window))
 	f.touch(h)
 	f.sameSource(h)
-	s.contacts.Add(contact{h.client.number, h.Dst.Port()}, h.tick)
 	f.hostScan(h)
 	f.slowScan(h)
 	f.sweep(h)
@@ -51,7 +76,8 @@ func (f *Fleet) add(id RuleID, value, limit float64, since window.Tick) {
 	f.matches = append(f.matches, match{rule: id, value: value, limit: limit, window: f.rules.Rule[id].Window, since: since})
 }
 
-// touch holds for the first hit of a source in its window.
+// touch holds for the first hit of a source in its window, and for the first
+// of each window after it.
 func (f *Fleet) touch(h *hit) {
 	r, s := &f.rules.Rule[Touch], h.source
 	if s.known && h.tick.Since(s.noticed) <= window.Ticks(r.Window) {
@@ -70,7 +96,7 @@ func (f *Fleet) sameSource(h *hit) {
 		return
 	}
 	if r.MinClients > 1 {
-		if m, _ := h.source.distinctClients(h.tick, window.Ticks(r.Window)); m < r.MinClients {
+		if m, _ := h.source.clients(h.tick, window.Ticks(r.Window)); m < r.MinClients {
 			return
 		}
 	}
@@ -78,50 +104,49 @@ func (f *Fleet) sameSource(h *hit) {
 }
 
 // hostScan holds for distinct traps of one client; where every port is
-// watched, for distinct closed ports too.
+// watched, for distinct ports of any kind.
 func (f *Fleet) hostScan(h *hit) {
 	r := &f.rules.Rule[HostScan]
-	n, since := h.source.contacts.Count(h.tick, window.Ticks(r.Window),
-		func(c contact) bool { return c.client == h.client.number })
-	limit := r.Threshold
-	if h.Dataset == event.DatasetProbe {
-		limit = min(float64(r.Probes), 8)
+	probe, limit := h.Dataset == event.DatasetProbe, r.Threshold
+	if probe {
+		limit = float64(r.Probes)
 	}
+	n, since := h.source.ports(h.client.number, h.tick, window.Ticks(r.Window), probe)
 	if !r.Off && float64(n) >= limit {
 		f.add(HostScan, float64(n), limit, since)
 	}
 }
 
+// slowScan holds when the first contacts with traps flag a scanner.
 func (f *Fleet) slowScan(h *hit) {
 	r := &f.rules.Rule[SlowScan]
-	n, since := h.source.contacts.Count(h.tick, window.Ticks(r.Window), nil)
+	if r.Off || h.Dataset == event.DatasetProbe {
+		return
+	}
+	n, since := h.source.unspent(h.tick, window.Ticks(r.Window))
 	ratio := window.Ratio{Scanner: r.Scanner, Other: r.Other, Flag: r.Threshold}
-	if !r.Off && ratio.Flags(n) {
+	if ratio.Flags(n) {
 		f.add(SlowScan, ratio.Value(n), r.Threshold, since)
 	}
 }
 
 func (f *Fleet) sweep(h *hit) {
 	r := &f.rules.Rule[Sweep]
-	n, since := h.source.distinctClients(h.tick, window.Ticks(r.Window))
+	n, since := h.source.clients(h.tick, window.Ticks(r.Window))
 	if !r.Off && float64(n) >= r.Threshold {
 		f.add(Sweep, float64(n), r.Threshold, since)
 	}
 }
 
-// distinctClients counts the clients that the source touched in the window.
-func (s *source) distinctClients(t window.Tick, ticks int32) (n int, since window.Tick) {
-	var seen window.Distinct[uint16]
-	s.contacts.Each(func(c contact, at window.Tick) { seen.Add(c.client, at) })
-	return seen.Count(t, ticks, nil)
+// spend forgets what an incident that ended has told, so that the same events
+// raise nothing again. After a mere notice everything still counts: a slow
+// scanner is one notice after the other.
+func (s *source) spend(i *incident) {
+	if i.onlyNotice() {
+		return
+	}
+	s.untold, s.proof, s.hits = 0, proof{}, window.Hits{}
+	if i.has(SlowScan) {
+		s.spent = 1<<maxContacts - 1
+	}
 }
-
-// scope says whose incident a match belongs to.
-type scope uint8
-
-const (
-	ofSource scope = iota
-	ofPort
-	ofClient
-	ofOther // of another source, which has most of the events
-)

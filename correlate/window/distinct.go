@@ -36,24 +36,27 @@ func (d *Distinct[M]) Add(m M, t Tick) (fresh bool) {
 
 // Count returns how many members that match were seen in the fullest window
 // of that many ticks that contains t, and when the first of them was seen. A nil
-// match takes all.
+// match takes all. It never counts too many; it may count too few when members
+// that came late had been seen in the window already.
 func (d *Distinct[M]) Count(t Tick, window int32, match func(M) bool) (count int, first Tick) {
-	for last := range int(d.n) {
-		end := d.seen[last]
+	return Fullest(d.seen[:d.n], t, window, func(i int) bool { return match == nil || match(d.members[i]) })
+}
+
+// Fullest returns how many of seen that match lie in the fullest window of that
+// many ticks that contains t, and the earliest of them. match gets an index.
+func Fullest(seen []Tick, t Tick, window int32, match func(i int) bool) (count int, first Tick) {
+	for _, end := range seen {
 		if after := end.Since(t); after < 0 || after > window {
 			continue
 		}
 		n, begin := 0, end
-		for i := range int(d.n) {
-			if age := end.Since(d.seen[i]); age < 0 || age > window {
-				continue
-			}
-			if match != nil && !match(d.members[i]) {
+		for i, at := range seen {
+			if age := end.Since(at); age < 0 || age > window || !match(i) {
 				continue
 			}
 			n++
-			if d.seen[i].Since(begin) < 0 {
-				begin = d.seen[i]
+			if at.Since(begin) < 0 {
+				begin = at
 			}
 		}
 		if n > count {
