@@ -54,8 +54,6 @@ func newTraffic(tb testing.TB, path string, packets int) *traffic {
 	return r
 }
 
-func (r *traffic) packets() int { return r.left * len(r.records) }
-
 func (r *traffic) time(at int) time.Duration {
 	return time.Duration(binary.LittleEndian.Uint32(r.data[at:]))*time.Second + time.Duration(binary.LittleEndian.Uint32(r.data[at+4:]))*time.Microsecond
 }

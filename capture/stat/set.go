@@ -43,15 +43,15 @@ func (s *Set) Add(hash uint64) {
 }
 
 func (s *Set) flush() {
-	for s.n+s.waiting > len(s.places)/4*3 {
-		s.makeRoom()
-	}
 	if s.waiting > 1 && len(s.places) > inCache {
 		for _, hash := range s.wait[:s.waiting] { // loads that wait for nothing run side by side
 			s.warmth ^= s.places[s.home(hash)]
 		}
 	}
 	for _, hash := range s.wait[:s.waiting] {
+		for s.n >= len(s.places)/4*3 {
+			s.makeRoom()
+		}
 		s.put(hash)
 	}
 	s.waiting = 0
