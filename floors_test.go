@@ -23,6 +23,8 @@ var floor = map[string]int{
 	"correlate/spot":       0,
 	"correlate/anomalyzer": 0,
 	"correlate/window":     0,
+	"correlate/beacon":     0,
+	"capture/packetlog":    1,
 	"capture":              1,
 	"capture/process":      1,
 	"traps":                1,
