@@ -1,8 +1,8 @@
 package siem
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"fmt"
 	"slices"
 	"testing"

@@ -22,11 +22,7 @@ func (r record) alert(e *event.Event, o Observer) record {
 	r = r.key("related").open().key("ip").alertAddresses(e, a).close()
 	r = r.key("rule").open().key("id").string(a.Rule).key("name").string(a.Name)
 	r = r.optional("description", a.Description).close()
-	if a.Technique != "" {
-		r = r.key("threat").open().key("framework").raw(`"MITRE ATT&CK"`)
-		r = r.key("technique").open().key("id").array().string(a.Technique).endArray().close().close()
-	}
-	return r.key("vft").open().key("alert").incident(a).close()
+	return r.technique(a.Technique).key("vft").open().key("alert").incident(a).close()
 }
 
 func (r record) incident(a *event.Alert) record {

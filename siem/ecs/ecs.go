@@ -25,7 +25,8 @@ type Observer struct {
 // a terminal would not print is escaped. A detail that is missing is written
 // as if it were empty; a dataset that is not known gets the common keys only.
 // For transport "icmp" the ports of e are the ICMP type (source) and code
-// (destination). Append does not allocate when dst has room.
+// (destination). Append does not allocate when dst has room, but for a threat
+// whose details are other than encoding/json reads them.
 func Append(dst []byte, e *event.Event, o Observer) []byte {
 	r := record(dst).open()
 	r = r.key("@timestamp").time(e.Time)
@@ -39,6 +40,16 @@ func Append(dst []byte, e *event.Event, o Observer) []byte {
 		r = r.alert(e, o)
 	case event.DatasetClient:
 		r = r.client(e, o)
+	case event.DatasetStat:
+		r = r.stat(e, o)
+	case event.DatasetAnomaly:
+		r = r.anomaly(e, o)
+	case event.DatasetThreat:
+		r = r.threat(e, o)
+	case event.DatasetFlow:
+		r = r.flow(e, o)
+	case event.DatasetSummary:
+		r = r.summary(e, o)
 	default:
 		r = r.other(e, o)
 	}
@@ -78,7 +89,7 @@ func (r record) message(e *event.Event) (record, bool) {
 // common writes the keys that every record ends with.
 func (r record) common(e *event.Event, o Observer) record {
 	host := first(e.Host, o.Hostname, "unknown")
-	r = r.key("tags").strings(e.Tags)
+	r = r.process(e.Process).key("tags").strings(e.Tags)
 	r = r.key("host").open().key("name").string(host).close()
 	r = r.key("observer").open().raw(`"vendor":"vft","type":"sensor"`)
 	r = r.key("hostname").string(host).key("version").string(o.Version).close()

@@ -2,6 +2,7 @@ package ecs
 
 import (
 	"net/netip"
+	"slices"
 
 	"vft/event"
 )
@@ -20,31 +21,50 @@ func (r record) endpoint(name string, a netip.AddrPort, transport string) record
 	if !a.Addr().IsValid() {
 		return r
 	}
-	r = r.key(name).open().key("ip").ip(a.Addr())
+	return r.key(name).open().end(a, transport).close()
+}
+
+// end writes the keys of one end.
+func (r record) end(a netip.AddrPort, transport string) record {
+	r = r.key("ip").ip(a.Addr())
 	if hasPorts(transport) {
 		r = r.key("port").uint(uint64(a.Port()))
 	}
-	return r.close()
+	return r
 }
 
 func (r record) network(e *event.Event) record {
-	source := e.Src.Addr().Unmap()
-	if e.Transport == "" || !source.IsValid() {
+	if e.Transport == "" || !e.Src.Addr().IsValid() {
 		return r
 	}
-	r = r.key("network").open().key("transport")
+	return r.key("network").open().path(e).communityOf(e).close()
+}
+
+// path writes the transport and the version of IP, as far as they are known.
+func (r record) path(e *event.Event) record {
+	source := e.Src.Addr().Unmap()
 	switch {
 	case e.Transport == "icmp" && source.Is6():
-		r = r.raw(`"ipv6-icmp"`).key("type").raw(`"ipv6"`)
-	case source.Is6():
-		r = r.string(e.Transport).key("type").raw(`"ipv6"`)
-	default:
-		r = r.string(e.Transport).key("type").raw(`"ipv4"`)
+		r = r.key("transport").raw(`"ipv6-icmp"`)
+	case e.Transport != "":
+		r = r.key("transport").string(e.Transport)
 	}
-	if protocol, ok := protocolNumber(e.Transport, source); ok && e.Dst.Addr().IsValid() {
+	switch {
+	case source.Is6():
+		r = r.key("type").raw(`"ipv6"`)
+	case source.Is4():
+		r = r.key("type").raw(`"ipv4"`)
+	}
+	return r
+}
+
+// communityOf writes the Community ID of a transport that has one.
+func (r record) communityOf(e *event.Event) record {
+	source := e.Src.Addr().Unmap()
+	if protocol, ok := protocolNumber(e.Transport, source); ok && source.IsValid() && e.Dst.Addr().IsValid() {
 		r = r.key("community_id").communityID(protocol, event.Unmap(e.Src), event.Unmap(e.Dst))
 	}
-	return r.close()
+	return r
 }
 
 // related adds an address to related.ip unless it is other.
@@ -53,6 +73,18 @@ func (r record) related(a, other netip.Addr) record {
 		return r
 	}
 	return r.item().ip(a)
+}
+
+// relatedAll appends the list of the addresses that are valid, each once.
+func (r record) relatedAll(list ...netip.Addr) record {
+	r = r.array()
+	for i := range list {
+		list[i] = list[i].Unmap().WithZone("")
+		if !slices.Contains(list[:i], list[i]) {
+			r = r.related(list[i], netip.Addr{})
+		}
+	}
+	return r.endArray()
 }
 
 // address adds an address to a sentence.
