@@ -1,0 +1,181 @@
+package watch
+
+import (
+	"math"
+	"math/bits"
+
+	"vft/correlate/spot"
+)
+
+// clampGamma limits the shape of the tails: the bare algorithm alarms ten times as
+// often as it promises when a short tail is taken for a bounded one.
+const gammaMin, gammaMax = 0, 0.8
+
+// masking is how many times the expected number of excesses among the newest 64
+// values a model learns. The rest is judged, not learned: the first values of a flood
+// must not teach that floods are normal.
+const masking = 5
+
+// model is what one statistic has taught: a reference, the mean of the newest
+// values, and the tails of the distance to it.
+type model struct {
+	cfg     spot.Config // as the user gave it
+	ref     ring        // of Depth values; abnormal ones come in cut down to their threshold
+	spot    *spot.Spot  // of value - reference
+	slow    [2]slow     // thresholds of old, by index
+	learned uint64      // a bit for each of the newest 64 values: an excess that was learned
+	robust  robust
+}
+
+// slow follows the threshold of a side over about NInit values: what it was before
+// a flood began to move it.
+type slow struct {
+	Known bool    `json:"known"`
+	Z     float64 `json:"z"`
+}
+
+func newModel(cfg spot.Config) (*model, error) {
+	s, err := spot.New(inner(cfg))
+	if err != nil {
+		return nil, err
+	}
+	return &model{cfg: cfg, ref: newRing(cfg.Depth), spot: s, robust: newRobust()}, nil
+}
+
+// inner is the configuration of the tails. The values that fill the reference
+// count among the first.
+func inner(cfg spot.Config) spot.Config {
+	cfg.NInit -= cfg.Depth
+	cfg.Depth = 0
+	cfg.ClampGamma, cfg.GammaMin, cfg.GammaMax = true, gammaMin, gammaMax
+	return cfg
+}
+
+// verdict is the judgement on one value.
+type verdict struct {
+	flag        spot.Flag
+	side        spot.Side // of an anomaly
+	by          string    // detector that found it
+	threshold   float64
+	probability float64
+	expected    float64
+}
+
+func (v *verdict) abnormal() bool { return v.flag == spot.Anomaly }
+
+// judge says what x is and learns nothing.
+func (m *model) judge(x float64) (v verdict) {
+	v.expected = m.ref.mean
+	if m.ref.full() {
+		m.judgeTail(x, &v)
+	}
+	if v.abnormal() || m.calibrated() {
+		return v
+	}
+	up := m.cfg.Up && !m.spot.Calibrated(spot.Up)
+	down := m.cfg.Down && !m.spot.Calibrated(spot.Down)
+	if side, threshold := m.robust.judge(x, up, down); side != spot.None {
+		// Of n values none was so large; that is all that is known.
+		n := float64(len(m.robust.logs.values))
+		return verdict{spot.Anomaly, side, "robust", threshold, 1 / (n + 1), expOf(m.robust.logs.mean)}
+	}
+	return v
+}
+
+// judgeTail judges by the tails: against their threshold, and while the masking
+// guard holds also against the threshold of old.
+func (m *model) judgeTail(x float64, v *verdict) {
+	y := x - m.ref.mean
+	r, err := m.spot.Judge(y)
+	if err != nil {
+		return
+	}
+	v.flag, v.side = r.Flag, r.Side
+	z := 0.0
+	switch {
+	case r.Flag == spot.Anomaly:
+		z, _ = m.spot.Threshold(r.Side)
+	case r.Flag == spot.Excess && m.masked() && m.slow[index(r.Side)].beyond(r.Side, y):
+		z = m.slow[index(r.Side)].Z
+		v.flag = spot.Anomaly
+	default:
+		return
+	}
+	v.by, v.threshold = "spot", z+m.ref.mean
+	v.probability, _ = m.spot.Probability(r.Side, y)
+}
+
+// learn takes x in as judged, and reports whether it was an excess that the
+// masking guard withheld.
+func (m *model) learn(x float64, v verdict) (withheld bool) {
+	m.learned <<= 1
+	switch {
+	case v.abnormal():
+		x = v.cut(x)
+	case !m.ref.full():
+	case v.flag == spot.Excess && m.masked():
+		withheld = true
+	default:
+		if r, _ := m.spot.Step(x - m.ref.mean); r.Flag == spot.Excess {
+			m.learned |= 1
+		}
+	}
+	m.ref.push(x)
+	if m.calibrated() {
+		m.robust.logs.clear()
+		m.follow(spot.Up)
+		m.follow(spot.Down)
+	} else if !v.abnormal() {
+		m.robust.push(x)
+	}
+	return withheld
+}
+
+// cut returns an abnormal value as the reference takes it in: up to the threshold.
+// So it goes on learning through an alarm, and one spike does not move it far.
+func (v *verdict) cut(x float64) float64 {
+	if v.side == spot.Down {
+		return max(x, v.threshold)
+	}
+	return min(x, v.threshold)
+}
+
+// masked reports whether there were so many excesses that no more are learned.
+func (m *model) masked() bool {
+	return float64(bits.OnesCount64(m.learned)) >= math.Ceil(masking*64*(1-m.cfg.Level))
+}
+
+// calibrated reports whether every watched side can raise an anomaly by its tail.
+func (m *model) calibrated() bool {
+	return (!m.cfg.Up || m.spot.Calibrated(spot.Up)) && (!m.cfg.Down || m.spot.Calibrated(spot.Down))
+}
+
+// threshold returns the value beyond which the next one is an anomaly.
+func (m *model) threshold(side spot.Side) (float64, bool) {
+	z, ok := m.spot.Threshold(side)
+	return z + m.ref.mean, ok && m.ref.full()
+}
+
+func (m *model) follow(side spot.Side) {
+	if z, ok := m.spot.Threshold(side); ok {
+		m.slow[index(side)].follow(z, m.cfg.NInit)
+	}
+}
+
+func (s *slow) follow(z float64, over int) {
+	if !s.Known {
+		s.Known, s.Z = true, z
+	}
+	s.Z += (z - s.Z) / float64(over)
+}
+
+func (s *slow) beyond(side spot.Side, y float64) bool {
+	return s.Known && (side == spot.Up && y > s.Z || side == spot.Down && y < s.Z)
+}
+
+func index(side spot.Side) int {
+	if side == spot.Down {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,73 @@
+package watch
+
+import (
+	"math"
+	"slices"
+
+	"vft/correlate/spot"
+)
+
+// The robust judgement, for the time in which there is no tail to judge by.
+const (
+	robustKeep  = 128  // newest normal values that are kept
+	robustLeast = 30   // values before anything is judged
+	robustZ     = 10   // robust standard deviations
+	robustFloor = 0.02 // least standard deviation of the logarithm: two percent
+)
+
+// robust tells a value that stands far from all before it, by the median and the
+// median absolute deviation (MAD) of the logarithms log1p. Heavy tails are common,
+// so a value must also lie twice as far from the median as any value kept.
+type robust struct {
+	logs    ring // signed log1p of the normal values
+	scratch []float64
+}
+
+func newRobust() robust {
+	return robust{logs: newRing(robustKeep), scratch: make([]float64, 0, robustKeep)}
+}
+
+func (r *robust) push(x float64) { r.logs.push(logOf(x)) }
+
+// thresholds returns the values beyond which a value is abnormal, false while
+// there are too few values.
+func (r *robust) thresholds() (down, up float64, ok bool) {
+	if len(r.logs.values) < robustLeast {
+		return 0, 0, false
+	}
+	s := append(r.scratch[:0], r.logs.values...)
+	slices.Sort(s)
+	least, most, median := s[0], s[len(s)-1], s[len(s)/2]
+	for i := range s {
+		s[i] = math.Abs(s[i] - median)
+	}
+	slices.Sort(s)
+	// 1.4826 MAD is the standard deviation of a normal distribution.
+	far := robustZ * max(1.4826*s[len(s)/2], robustFloor)
+	down = expOf(median - max(far, 2*(median-least)))
+	up = expOf(median + max(far, 2*(most-median)))
+	return down, up, true
+}
+
+// judge returns the side on which x is abnormal among those wanted, and the
+// threshold there.
+func (r *robust) judge(x float64, up, down bool) (spot.Side, float64) {
+	if n := len(r.logs.values); n < robustLeast {
+		return spot.None, 0
+	}
+	low, high, _ := r.thresholds()
+	switch {
+	case up && x > high:
+		return spot.Up, high
+	case down && x < low:
+		return spot.Down, low
+	}
+	return spot.None, 0
+}
+
+// logOf is log1p, mirrored below zero.
+func logOf(x float64) float64 { return math.Copysign(math.Log1p(math.Abs(x)), x) }
+
+func expOf(y float64) float64 {
+	return math.Copysign(math.Expm1(min(math.Abs(y), 700)), y)
+}

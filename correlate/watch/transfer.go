@@ -1,0 +1,399 @@
+package watch
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"vft/capture/flow"
+	"vft/correlate/anomalyzer"
+	"vft/event"
+)
+
+// TransferConfig says how Transfer watches. Start from DefaultTransferConfig.
+type TransferConfig struct {
+	Interval   time.Duration     // of the series; aligned to the clock
+	Anomalyzer anomalyzer.Config // an anomaly is above its Threshold
+
+	// Floor is the number of bytes per interval below which nothing is abnormal.
+	Floor uint64
+	// Flows is how many flows are kept. A new one then drives out an idle or small one.
+	Flows int
+	// Idle is after how many intervals without a byte a flow is forgotten.
+	Idle int
+	// Evaluations is how many series at most are evaluated in an interval, the
+	// largest transfers first. One takes about 50 microseconds.
+	Evaluations int
+	// Episodes is how many episodes may begin in an interval, the largest first.
+	Episodes int
+	// Quiet is how many usual intervals end an episode.
+	Quiet int
+	Seed  [32]byte // of the ids of events; from crypto/rand, or fixed in a replay
+}
+
+// DefaultTransferConfig returns intervals of 5 s, the five methods of Wherefore with an
+// upper bound of 100 MiB and its other defaults, judged from the sixth interval of a
+// flow on; 100,000 flows, forgotten after 60 idle intervals; 2,000 evaluations (a tenth
+// of a second) and 100 new episodes per interval, no floor.
+func DefaultTransferConfig() TransferConfig {
+	return TransferConfig{
+		Interval: 5 * time.Second,
+		Anomalyzer: anomalyzer.Config{
+			Methods:    []string{"diff", "fence", "highrank", "lowrank", "magnitude"},
+			ActiveSize: 1, UpperBound: 100 << 20, LowerBound: anomalyzer.NA, Delay: true,
+		},
+		Flows: 100_000, Idle: 60, Evaluations: 2000, Episodes: 100, Quiet: 3,
+	}
+}
+
+// Validate says what is wrong with the first setting that is.
+func (c TransferConfig) Validate() error {
+	switch {
+	case c.Interval < time.Millisecond:
+		return fmt.Errorf("cannot use transfer interval %v: it must be at least 1ms", c.Interval)
+	case c.Flows < 1 || c.Flows > 1<<30:
+		return fmt.Errorf("cannot watch %d flows: it must be 1 to %d", c.Flows, 1<<30)
+	case c.Idle < 1 || c.Evaluations < 1 || c.Episodes < 1 || c.Quiet < 1:
+		return fmt.Errorf("cannot watch with a limit of 0: idle %d, evaluations %d, episodes %d, quiet %d must be at least 1", c.Idle, c.Evaluations, c.Episodes, c.Quiet)
+	}
+	_, err := anomalyzer.New(c.Anomalyzer)
+	return err
+}
+
+// Transfer watches the payload bytes that each direction of each flow carries per
+// interval. One goroutine uses it at a time. See the package comment for how it is
+// fed.
+type Transfer struct {
+	cfg      TransferConfig
+	emit     event.Emit
+	ids      *event.IDs
+	judge    *anomalyzer.Detector
+	gate     *anomalyzer.Detector // magnitude alone; nil when that is no method
+	flows    pipes
+	begun    bool
+	start    int64 // of the open interval
+	interval int64
+	due      []candidate
+	episodes map[candidate]*episode
+	count    transferCounts
+}
+
+type transferCounts struct{ records, bytes, intervals, values, gated, evaluated, skipped, anomalies, episodes, suppressed uint64 }
+
+// NewTransfer returns a Transfer that has seen nothing. Events go through emit. It
+// refuses a TransferConfig that does not validate.
+func NewTransfer(cfg TransferConfig, emit event.Emit) (*Transfer, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	judge, err := anomalyzer.New(cfg.Anomalyzer)
+	if err != nil {
+		return nil, err
+	}
+	t := &Transfer{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), judge: judge, interval: int64(cfg.Interval),
+		flows: newPipes(cfg.Flows), episodes: map[candidate]*episode{}}
+	if slices.Contains(cfg.Anomalyzer.Methods, anomalyzer.Magnitude.String()) || len(cfg.Anomalyzer.Methods) == 0 {
+		only := judge.Config()
+		only.Methods = []string{anomalyzer.Magnitude.String()}
+		if t.gate, err = anomalyzer.New(only); err != nil {
+			return nil, err
+		}
+	}
+	t.flows.leaves = t.evicted
+	return t, nil
+}
+
+// Flow takes the state of a flow: a live one at any time, and one that ended before a
+// new one of the same key is shown. What it carried since it was last shown counts in
+// the open interval. It does not keep r.
+func (t *Transfer) Flow(r *flow.Record) {
+	if !t.begun {
+		t.begin(r.First)
+	}
+	t.count.records++
+	t.count.bytes += t.flows.add(r)
+}
+
+// begin opens the first interval, the one that holds now.
+func (t *Transfer) begin(now int64) {
+	t.begun = true
+	t.start = now - (now%t.interval+t.interval)%t.interval
+}
+
+// Advance closes the intervals that ended at or before now. Times that go back
+// change nothing.
+func (t *Transfer) Advance(now int64) {
+	if !t.begun {
+		return
+	}
+	for now-t.start >= t.interval {
+		t.close()
+		t.start += t.interval
+		if len(t.flows.used) == 0 && now-t.start >= t.interval {
+			t.begin(now)
+		}
+	}
+}
+
+// Flush closes the open interval and ends the open episodes, at the end of a capture.
+func (t *Transfer) Flush() {
+	if !t.begun {
+		return
+	}
+	t.close()
+	for _, c := range t.open() {
+		t.resolve(c, "end of capture")
+	}
+	t.begun = false
+}
+
+// candidate is one direction of a flow whose series must be evaluated.
+type candidate struct {
+	slot  uint32
+	side  uint8
+	bytes uint64
+	key   flow.Key
+}
+
+// id is a candidate as a key of open episodes.
+func (c candidate) id() candidate { return candidate{slot: c.slot, side: c.side, key: c.key} }
+
+// compare orders the largest first, then by key: the slots depend on the order in
+// which flows came.
+func (c candidate) compare(o candidate) int {
+	if n := cmp.Compare(o.bytes, c.bytes); n != 0 {
+		return n
+	}
+	return compareKeys(&c.key, &o.key)
+}
+
+func compareKeys(a, b *flow.Key) int {
+	pack := func(k *flow.Key) (p [38]byte) {
+		binary.BigEndian.PutUint64(p[0:], k.Src.Hi)
+		binary.BigEndian.PutUint64(p[8:], k.Src.Lo)
+		binary.BigEndian.PutUint64(p[16:], k.Dst.Hi)
+		binary.BigEndian.PutUint64(p[24:], k.Dst.Lo)
+		binary.BigEndian.PutUint16(p[32:], k.SrcPort)
+		binary.BigEndian.PutUint16(p[34:], k.DstPort)
+		p[36] = k.Proto
+		return p
+	}
+	x, y := pack(a), pack(b)
+	return bytes.Compare(x[:], y[:])
+}
+
+// close ends the open interval: every series gets its value, those that may be
+// abnormal are evaluated.
+func (t *Transfer) close() {
+	t.count.intervals++
+	t.due = t.due[:0]
+	for i := 0; i < len(t.flows.used); {
+		slot := t.flows.used[i]
+		p := &t.flows.slots[slot]
+		for side := range p.series {
+			if t.push(p, side) {
+				t.due = append(t.due, candidate{slot, uint8(side), p.pending[side], p.direction(side)})
+			}
+		}
+		p.rest()
+		if int(p.idle) >= t.cfg.Idle {
+			t.forget(slot, "flow is idle")
+			continue
+		}
+		i++
+	}
+	t.evaluate()
+	t.settle()
+	for _, slot := range t.flows.used {
+		t.flows.slots[slot].pending = [2]uint64{}
+	}
+}
+
+// push appends the bytes of the interval to the series of one direction, and reports
+// whether it must be evaluated. A direction that never carried anything has none.
+func (t *Transfer) push(p *pipe, side int) bool {
+	s := &p.series[side]
+	if p.pending[side] == 0 && len(*s) == 0 {
+		return false
+	}
+	t.count.values++
+	s.push(float64(p.pending[side]), t.judge.Config().Cap)
+	if p.pending[side] < t.cfg.Floor {
+		t.count.gated++
+		return false
+	}
+	if t.gate != nil && t.gate.Eval(*s).Gate != anomalyzer.GateOpen {
+		t.count.gated++
+		return false
+	}
+	return true
+}
+
+// evaluate judges the candidates, the largest first, as many as may be.
+func (t *Transfer) evaluate() {
+	slices.SortFunc(t.due, candidate.compare)
+	if extra := len(t.due) - t.cfg.Evaluations; extra > 0 {
+		t.count.skipped += uint64(extra)
+		t.due = t.due[:t.cfg.Evaluations]
+	}
+	began := 0
+	for _, c := range t.due {
+		series := t.flows.slots[c.slot].series[c.side]
+		r := t.judge.Eval(series)
+		t.count.evaluated++
+		if !t.judge.Anomalous(r) {
+			continue
+		}
+		t.count.anomalies++
+		e := t.episodes[c.id()]
+		if e == nil {
+			if began++; began > t.cfg.Episodes {
+				t.count.suppressed++
+				continue
+			}
+		}
+		t.abnormal(c, e, t.anomaly(c, series, &r))
+	}
+}
+
+// anomaly describes an abnormal interval.
+func (t *Transfer) anomaly(c candidate, series []float64, r *anomalyzer.Result) event.Anomaly {
+	side := "up"
+	if rose, known := t.rose(series); known && !rose {
+		side = "down"
+	}
+	return event.Anomaly{
+		Detector: "anomalyzer", Value: float64(c.bytes), Threshold: t.judge.Config().Threshold, Probability: r.Probability,
+		Side: side, Window: t.cfg.Interval, Start: utc(t.start), Bytes: c.bytes,
+		Methods: r.Probabilities(), Series: slices.Clone(series),
+	}
+}
+
+// rose compares the means of the active and the reference window.
+func (t *Transfer) rose(series []float64) (rose, known bool) {
+	cfg := t.judge.Config()
+	active := min(cfg.ActiveSize, len(series))
+	before := series[max(0, len(series)-active-cfg.ActiveSize*cfg.NSeasons) : len(series)-active]
+	if len(before) == 0 {
+		return false, false
+	}
+	return mean(series[len(series)-active:]) >= mean(before), true
+}
+
+func mean(values []float64) float64 {
+	sum := 0.0
+	for _, x := range values {
+		sum += x
+	}
+	return sum / float64(len(values))
+}
+
+// abnormal begins an episode or takes the interval into the open one.
+func (t *Transfer) abnormal(c candidate, e *episode, a event.Anomaly) {
+	end := t.start + t.interval
+	if e != nil {
+		e.extend(&a, a.Value, end)
+		return
+	}
+	e = &episode{Anomaly: a, Distance: -1, src: ends(c.key.Src.Netip(), c.key.SrcPort), dst: ends(c.key.Dst.Netip(), c.key.DstPort), transport: transport(c.key.Proto)}
+	e.extend(&a, a.Value, end)
+	t.episodes[c.id()] = e
+	t.count.episodes++
+	t.emit(e.record(t.ids, end, event.Firing, ""))
+}
+
+func ends(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+
+// transport names the protocols that events name; the rest have no name there.
+func transport(proto uint8) string {
+	switch proto {
+	case 1:
+		return "icmp"
+	case 6:
+		return "tcp"
+	case 17:
+		return "udp"
+	case 58:
+		return "ipv6-icmp"
+	case 132:
+		return "sctp"
+	}
+	return ""
+}
+
+// settle ends the episodes that have been quiet long enough.
+func (t *Transfer) settle() {
+	end := t.start + t.interval
+	for _, c := range t.open() {
+		e := t.episodes[c]
+		if e.End == end {
+			continue
+		}
+		if e.quiet++; e.quiet >= t.cfg.Quiet {
+			t.resolve(c, "quiet")
+		}
+	}
+}
+
+// open returns the open episodes in the order of their keys.
+func (t *Transfer) open() []candidate {
+	if len(t.episodes) == 0 {
+		return nil
+	}
+	all := make([]candidate, 0, len(t.episodes))
+	for c := range t.episodes {
+		all = append(all, c)
+	}
+	slices.SortFunc(all, candidate.compare)
+	return all
+}
+
+func (t *Transfer) resolve(c candidate, reason string) {
+	t.emit(t.episodes[c].record(t.ids, t.start+t.interval, event.Resolved, reason))
+	delete(t.episodes, c)
+}
+
+// forget frees the slot of a flow and ends its episodes.
+func (t *Transfer) forget(slot uint32, reason string) {
+	t.endEpisodes(slot, reason)
+	t.flows.free(slot)
+}
+
+func (t *Transfer) evicted(slot uint32) { t.endEpisodes(slot, "flow was evicted") }
+
+func (t *Transfer) endEpisodes(slot uint32, reason string) {
+	if len(t.episodes) == 0 {
+		return
+	}
+	for side := range 2 {
+		c := candidate{slot: slot, side: uint8(side), key: t.flows.slots[slot].direction(side)}
+		if t.episodes[c] != nil {
+			t.resolve(c, reason)
+		}
+	}
+}
+
+// Len returns the number of flows that are kept.
+func (t *Transfer) Len() int { return len(t.flows.used) }
+
+// Counts yields every counter by its name.
+func (t *Transfer) Counts(yield func(name string, n uint64)) {
+	c := &t.count
+	yield("records", c.records)
+	yield("payload_bytes", c.bytes)
+	yield("intervals", c.intervals)
+	yield("values", c.values)
+	yield("values_gated", c.gated)
+	yield("evaluations", c.evaluated)
+	yield("evaluations_skipped", c.skipped)
+	yield("anomalies", c.anomalies)
+	yield("episodes", c.episodes)
+	yield("episodes_suppressed", c.suppressed)
+	yield("flows", uint64(len(t.flows.used)))
+	yield("flows_evicted", t.flows.evictedFlows)
+	yield("flows_rejoined", t.flows.rejoined)
+}
