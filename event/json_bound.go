@@ -163,7 +163,7 @@ func (b *budget) value(v any, depth int) (any, bool) {
 		}
 		return boundMap(b, v, MaxKeys, func(v any) (any, bool) { return b.value(v, depth-1) }), true
 	}
-	return b.value(readBack(v), depth)
+	return b.value(ReadBack(v), depth)
 }
 
 func (b *budget) list(list []any, depth int) (any, bool) {
@@ -185,9 +185,10 @@ func (b *budget) list(list []any, depth int) (any, bool) {
 	return good, true
 }
 
-// readBack returns v as encoding/json reads back what it wrote, nil if it
-// cannot write it.
-func readBack(v any) (p any) {
+// ReadBack returns v as encoding/json reads back what it wrote: as a bool,
+// float64, string, []any or map[string]any; nil for what it cannot write. In
+// a []float64 it takes numbers that JSON cannot hold, too.
+func ReadBack(v any) (p any) {
 	switch v := v.(type) {
 	case float32:
 		return float64(v)

@@ -66,7 +66,8 @@ func clientEvent() event.Event {
 }
 
 func samples() []event.Event {
-	return []event.Event{trapEvent(), probeEvent(), alertEvent(), clientEvent()}
+	return []event.Event{trapEvent(), probeEvent(), alertEvent(), clientEvent(),
+		statEvent(), anomalyEvent(), threatEvent(), flowEvent(), summaryEvent()}
 }
 
 // parse returns what a reader of the record sees.
@@ -165,6 +166,34 @@ func TestValues(t *testing.T) {
 		{"addresses once each", "related.ip", alertEvent(), `["192.0.2.7"]`},
 		{"both ends", "related.ip", trapEvent(), `["192.0.2.7","198.51.100.10"]`},
 		{"no address, no entry", "related.ip", bare(func(*event.Event) {}), `[]`},
+		{"an empty denominator", "vft.stat.value", event.Event{Time: at, Dataset: event.DatasetStat, Stat: &event.Stat{}}, nil},
+		{"while learning", "vft.stat.state", event.Event{Time: at, Dataset: event.DatasetStat, Stat: &event.Stat{}}, "learning"},
+		{"a statistic is a metric", "event.kind", statEvent(), "metric"},
+		{"a threshold", "vft.stat.threshold_up", statEvent(), 0.75},
+		{"a side that is not watched", "vft.stat.threshold_down", statEvent(), nil},
+		{"a window in seconds", "vft.anomaly.window", anomalyEvent(), 5.0},
+		{"bytes of the interval", "network.bytes", anomalyEvent(), 5242880.0},
+		{"methods by name", "vft.anomaly.methods", anomalyEvent(), `{"diff":0.98,"fence":1,"highrank":0.86}`},
+		{"no statistic, no key", "vft.anomaly.statistic", anomalyEvent(), nil},
+		{"who holds the connection", "process.pid", anomalyEvent(), 4711.0},
+		{"as whom", "user.name", anomalyEvent(), "ann"},
+		{"where", "container.id", anomalyEvent(), "0f1e2d3c"},
+		{"the exporter is an address too", "related.ip", threatEvent(), `["192.0.2.7","203.0.113.1"]`},
+		{"an obvious technique", "threat.technique.id", threatEvent(), `["T1046"]`},
+		{"no obvious technique", "threat", event.Event{Time: at, Dataset: event.DatasetThreat, Threat: &event.Threat{Type: "transfer"}}, nil},
+		{"without an observer it is the host", "vft.threat.observer", event.Event{Time: at, Dataset: event.DatasetThreat, Threat: &event.Threat{}}, "sensor1"},
+		{"details are always there", "vft.threat.details", event.Event{Time: at, Dataset: event.DatasetThreat, Threat: &event.Threat{}}, `{}`},
+		{"nanoseconds", "event.duration", flowEvent(), 1.25e9},
+		{"never less than nothing", "event.duration", event.Event{Time: at, Dataset: event.DatasetFlow, Flow: &event.Flow{Start: at}}, 0.0},
+		{"both directions, corrected", "network.packets", flowEvent(), 1200.0},
+		{"as exported", "vft.flow.sampled_packets", flowEvent(), 12.0},
+		{"sent by the source", "source.bytes", flowEvent(), 80000.0},
+		{"what was captured is not sampled", "vft.flow.sampling", event.Event{Time: at, Dataset: event.DatasetFlow, Flow: &event.Flow{Packets: 7}}, 1.0},
+		{"and is its own sample", "vft.flow.sampled_packets", event.Event{Time: at, Dataset: event.DatasetFlow, Flow: &event.Flow{Packets: 7}}, 7.0},
+		{"no flags without TCP", "vft.flow.tcp_flags", event.Event{Time: at, Dataset: event.DatasetFlow, Transport: "udp", Flow: &event.Flow{}}, nil},
+		{"no flag is a finding in TCP", "vft.flow.tcp_flags", event.Event{Time: at, Dataset: event.DatasetFlow, Transport: "tcp", Flow: &event.Flow{}}, 0.0},
+		{"an empty capture begins never", "vft.summary.first", event.Event{Time: at, Dataset: event.DatasetSummary, Summary: &event.Summary{}}, nil},
+		{"counters are always there", "vft.summary.counters", event.Event{Time: at, Dataset: event.DatasetSummary, Summary: &event.Summary{}}, `{}`},
 		{"tags are always there", "tags", bare(func(*event.Event) {}), `[]`},
 	} {
 		got := value(parse(t, Append(nil, &c.event, observer)), c.path)
@@ -216,6 +245,7 @@ func TestAlertAddressesAreUnique(t *testing.T) {
 func TestMissingDetail(t *testing.T) {
 	for _, e := range samples() {
 		e.Trap, e.Probe, e.Alert, e.Member = nil, nil, nil, nil
+		e.Stat, e.Anomaly, e.Threat, e.Flow, e.Summary, e.Process = nil, nil, nil, nil, nil, nil
 		parse(t, Append(nil, &e, Observer{}))
 	}
 }
@@ -234,6 +264,14 @@ func hostile(dataset, s string, raw []byte, number float64, seconds int64) event
 		Alert: &event.Alert{ID: s, State: event.AlertState(s), Kind: event.AlertKind(s), Key: s, Rule: s, Name: s, Description: s, Severity: int(seconds),
 			Rules: []event.Match{{ID: s, Value: number, Threshold: -number, Window: time.Duration(seconds), Since: when}}, Clients: []string{s},
 			Sources: []netip.Addr{src, src}, Reason: s, Technique: s, Start: when, End: when},
+		Stat: &event.Stat{Name: s, Value: &number, Up: &number, Start: when, End: when, Ready: number > 0},
+		Anomaly: &event.Anomaly{Detector: s, Statistic: s, State: event.AlertState(s), Value: number, Threshold: number, Probability: -number, Side: s,
+			Window: time.Duration(seconds), Episode: s, Start: when, End: when, Methods: map[string]float64{s: number, "": number}, Series: []float64{number}, Reason: s},
+		Threat: &event.Threat{Type: s, Observer: s, Offender: s, Sensor: s, State: event.AlertState(s), Episode: s, Severity: int(seconds), Start: when, End: when,
+			Details: map[string]any{s: s, "list": []any{s, number, nil, raw}, "map": map[string]any{s: []string{s}, "a": map[string]string{s: s}}, "count": seconds}},
+		Flow:    &event.Flow{Start: when, End: when.Add(time.Duration(seconds)), Ended: s, Exporter: s, Version: s, TCPFlags: uint8(seconds), Sampling: uint32(seconds)},
+		Summary: &event.Summary{First: when, Last: when, Seconds: number, Counters: map[string]uint64{s: uint64(seconds), "ipv4": 1}},
+		Process: &event.Process{PID: int(seconds), Name: s, CommandLine: s, User: s, Container: s},
 	}
 }
 
@@ -242,6 +280,11 @@ func FuzzAppend(f *testing.F) {
 	f.Add("vft.alert", "\xed\xa0\x80", []byte{}, math.Inf(-1), int64(-1<<50))
 	f.Add("vft.client", "fe80::1%\"", []byte(nil), math.NaN(), int64(1<<50))
 	f.Add("vft.probe", "2001:db8::1", []byte(nil), 1e300, int64(0))
+	f.Add("vft.stat", "\u009b", []byte(nil), math.NaN(), int64(-1))
+	f.Add("vft.anomaly", "", []byte(nil), math.Inf(1), int64(1<<60))
+	f.Add("vft.threat", "::ffff:192.0.2.1", []byte("\xff"), 1e21, int64(-1<<62))
+	f.Add("vft.flow", "fe80::1%\x00", []byte(nil), 0.1, int64(1<<62))
+	f.Add("vft.summary", "\"}", []byte(nil), math.Copysign(0, -1), int64(math.MinInt64))
 	f.Add("\n", "::ffff:1.2.3.4", []byte(nil), 5e-324, int64(1))
 	f.Fuzz(func(t *testing.T, dataset, s string, raw []byte, number float64, seconds int64) {
 		e := hostile(dataset, s, raw, number, seconds)

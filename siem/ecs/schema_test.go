@@ -4,9 +4,12 @@ import (
 	"encoding/json"
 	"io/fs"
 	"maps"
+	"math"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"vft/docs/schema"
 	"vft/event"
@@ -20,12 +23,15 @@ var ecsFields = map[string]string{
 	"ecs.version": "keyword",
 	"event.kind":  "keyword", "event.category": "keyword", "event.type": "keyword", "event.action": "keyword",
 	"event.dataset": "keyword", "event.id": "keyword", "event.created": "date", "event.severity": "long",
-	"event.start": "date", "event.end": "date",
+	"event.start": "date", "event.end": "date", "event.duration": "long",
 	"observer.vendor": "keyword", "observer.type": "keyword", "observer.hostname": "keyword", "observer.version": "keyword",
 	"agent.id": "keyword", "agent.type": "keyword", "agent.version": "keyword",
 	"host.name": "keyword", "related.ip": "ip",
-	"source.ip": "ip", "source.port": "long", "destination.ip": "ip", "destination.port": "long",
+	"source.ip": "ip", "source.port": "long", "source.bytes": "long", "source.packets": "long",
+	"destination.ip": "ip", "destination.port": "long", "destination.bytes": "long", "destination.packets": "long",
 	"network.transport": "keyword", "network.type": "keyword", "network.community_id": "keyword",
+	"network.bytes": "long", "network.packets": "long",
+	"process.pid": "long", "process.name": "keyword", "process.command_line": "wildcard", "user.name": "keyword", "container.id": "keyword",
 	"rule.id": "keyword", "rule.name": "keyword", "rule.description": "keyword",
 	"threat.framework": "keyword", "threat.technique.id": "keyword",
 }
@@ -177,11 +183,48 @@ func TestRecordsKeepToTheirSchema(t *testing.T) {
 	full.Trap = &event.Trap{Late: true, TLS: &event.TLS{SNI: "a", ALPN: []string{"h2"}, Version: "1.3", JA4: "t13d"}, SSH: &event.SSH{Banner: "b", HASSH: "c"}, SYN: &event.SYN{}}
 	icmp := probeEvent()
 	icmp.Transport = "icmp"
-	for _, e := range append(events, full, icmp) {
+	for _, e := range append(append(events, full, icmp), measured()...) {
 		ecstest.Validate(t, Append(nil, &e, observer))
 		e.Message, e.Tags = "Given.", []string{"noise"}
 		ecstest.Validate(t, Append(nil, &e, observer))
 	}
+}
+
+// measured returns what the samples of the datasets of packets and flows leave
+// out.
+func measured() (events []event.Event) {
+	for _, change := range []func(stat, anomaly, threat, flow, summary *event.Event){
+		func(stat, anomaly, threat, flow, summary *event.Event) {
+			stat.Stat = &event.Stat{Name: "R_SYN"}
+			anomaly.Anomaly = &event.Anomaly{Detector: "spot", Statistic: "R_SYN", State: event.Firing, Value: math.Inf(1), Side: "down", Episode: "1"}
+			anomaly.Src, anomaly.Dst, anomaly.Transport, anomaly.Process = netip.AddrPort{}, netip.AddrPort{}, "", nil
+			threat.Threat = &event.Threat{Type: "mine", State: event.Updated, Episode: "1"}
+			threat.Src, threat.Dst, threat.Transport = netip.AddrPort{}, netip.AddrPort{}, ""
+			flow.Flow = &event.Flow{}
+			summary.Summary = &event.Summary{}
+		},
+		func(stat, anomaly, threat, flow, summary *event.Event) {
+			anomaly.Transport, threat.Transport, flow.Transport = "icmp", "icmp", "icmp"
+			six := netip.MustParseAddrPort("[fe80::1%eth0]:128")
+			anomaly.Src, threat.Src, flow.Src = six, six, six
+			anomaly.Dst, threat.Dst, flow.Dst = six, six, six
+			threat.Threat = &event.Threat{Type: "host_discovery", Observer: "fe80::1%eth1", Offender: "::ffff:192.0.2.1", State: event.Resolved, Episode: "1",
+				Details: map[string]any{"\x00\"\u202e\xff": []any{map[string]any{"": math.NaN()}, []uint16{1}, netip.MustParseAddr("::1"), make(chan int)}}}
+			stat.Process = &event.Process{PID: -1, Name: "\x1b"}
+		},
+		func(stat, anomaly, threat, flow, summary *event.Event) {
+			anomaly.Transport, threat.Transport, flow.Transport = "", "gre", ""
+			a := *anomaly.Anomaly
+			a.State, a.Methods, a.Series, a.Reason = event.Resolved, nil, nil, "new normal"
+			anomaly.Anomaly = &a
+			flow.Flow = &event.Flow{Start: at, End: at.Add(-time.Second), Exporter: "no address", Sampling: 10}
+		},
+	} {
+		e := samples()[len(samples())-5:]
+		change(&e[0], &e[1], &e[2], &e[3], &e[4])
+		events = append(events, e...)
+	}
+	return events
 }
 
 func TestValidatorRefuses(t *testing.T) {
@@ -194,6 +237,18 @@ func TestValidatorRefuses(t *testing.T) {
 			t.Fatal(err)
 		}
 		return line
+	}
+	measuredWith := func(name, key string, v any) []byte {
+		for _, e := range samples() {
+			if e.Dataset == event.Dataset("vft."+name) {
+				r := parse(t, Append(nil, &e, observer))
+				value(r, "vft."+name).(map[string]any)[key] = v
+				line, _ := json.Marshal(r)
+				return line
+			}
+		}
+		t.Fatalf("no sample of %s", name)
+		return nil
 	}
 	in := func(r map[string]any, path string) map[string]any { return value(r, path).(map[string]any) }
 	if err := ecstest.Check(good(func(map[string]any) {})); err != nil {
@@ -208,6 +263,14 @@ func TestValidatorRefuses(t *testing.T) {
 		{"a dataset without a schema", good(func(r map[string]any) { in(r, "event")["dataset"] = "vft.other" })},
 		{"a field too many", good(func(r map[string]any) { r["more"] = 1 })},
 		{"a field too many, deep", good(func(r map[string]any) { in(r, "vft.trap.syn")["more"] = 1 })},
+		{"a statistic that is text", measuredWith("stat", "value", "1")},
+		{"a state of no statistic", measuredWith("stat", "state", "firing")},
+		{"a method that is text", measuredWith("anomaly", "methods", map[string]any{"diff": "1"})},
+		{"an anomaly without an end", measuredWith("anomaly", "state", "updated")},
+		{"details that are a list", measuredWith("threat", "details", []any{})},
+		{"flags of more than a byte", measuredWith("flow", "tcp_flags", 256)},
+		{"a key that is no one's", measuredWith("flow", "more", 1)},
+		{"half a packet", measuredWith("summary", "counters", map[string]any{"ipv4": 0.5})},
 		{"a missing field", good(func(r map[string]any) { delete(r, "message") })},
 		{"a time without a zone", good(func(r map[string]any) { r["@timestamp"] = "2026-11-20T08:15:30.123456" })},
 		{"no such day", good(func(r map[string]any) { r["@timestamp"] = "2026-02-30T08:15:30.123456Z" })},
