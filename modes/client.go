@@ -20,6 +20,7 @@ import (
 // client is the running graph of `vft client`.
 type client struct {
 	parts
+	dir     string
 	log     zerolog.Logger
 	host    *host
 	link    *link.Client
@@ -53,7 +54,7 @@ func runClient(ctx context.Context, p parts) error {
 		return cannotOpen(err)
 	}
 	defer unlock()
-	linkConfig.Dir = dir
+	c.dir, linkConfig.Dir = dir, dir
 	linkConfig.Secret = c.secret(base, linkConfig.Server, linkConfig.Join != nil)
 	if c.host, err = newHost(p.values, dir, c.log, c.emit); err != nil {
 		return err
@@ -83,7 +84,7 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 		var inner group
 		inner.start(stop, func() error { return c.host.set.Run(trapping) })
 		if c.look != nil {
-			inner.start(stop, func() error { return c.look.runLive(trapping, c.streams.Err) })
+			inner.start(stop, func() error { return c.look.runLive(trapping, c.streams.Err, filepath.Join(c.dir, "statistics.json")) })
 		}
 		return inner.wait()
 	})

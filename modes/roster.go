@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 	"github.com/rs/zerolog"
 
 	"vft/correlate"
@@ -159,7 +159,7 @@ func (r *roster) save(log zerolog.Logger) {
 	r.dirty = false
 	text, err := json.Marshal(r.dealer.Hands())
 	if err == nil {
-		err = renameio.WriteFile(r.path, append(text, '\n'), 0o600, renameio.IgnoreUmask())
+		err = maybe.WriteFile(r.path, append(text, '\n'), 0o600)
 	}
 	if err != nil {
 		log.Warn().Err(err).Msg("the dealt ports are not kept; after a restart every client is dealt new ones")

@@ -3,6 +3,7 @@ package modes
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,6 +17,7 @@ import (
 // standalone is the running graph of `vft standalone`.
 type standalone struct {
 	parts
+	dir  string
 	log  zerolog.Logger
 	host *host // nil in a replay
 	desk *desk
@@ -40,8 +42,7 @@ func runStandalone(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	dir, err := dataDir(p.values, p.streams.Env)
-	if err != nil {
+	if s.dir, err = dataDir(p.values, p.streams.Env); err != nil {
 		return err
 	}
 	if err := s.openOuts(targets); err != nil {
@@ -58,7 +59,7 @@ func runStandalone(ctx context.Context, p parts) error {
 		s.desk.created = func() time.Time { return time.Time{} }
 		return s.replay(ctx)
 	}
-	if s.host, err = newHost(p.values, dir, s.log, s.emit); err != nil {
+	if s.host, err = newHost(p.values, s.dir, s.log, s.emit); err != nil {
 		return err
 	}
 	s.host.open()
@@ -152,7 +153,7 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 		var inner group
 		inner.start(stop, func() error { return s.watch(trapping) })
 		if s.look != nil {
-			inner.start(stop, func() error { return s.look.runLive(trapping, s.streams.Err) })
+			inner.start(stop, func() error { return s.look.runLive(trapping, s.streams.Err, filepath.Join(s.dir, "statistics.json")) })
 		}
 		return inner.wait()
 	})

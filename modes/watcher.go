@@ -17,6 +17,7 @@ import (
 	"vft/capture/packet"
 	"vft/capture/process"
 	"vft/capture/stat"
+	"vft/correlate/watch"
 	"vft/event"
 	"vft/modes/config"
 )
@@ -24,17 +25,20 @@ import (
 // watcher looks at the packets of this host, or of files: one goroutine decodes
 // them, counts, keeps flows and statistics, and runs the detections.
 type watcher struct {
-	values  *config.Values
-	log     zerolog.Logger
-	sieve   *sieve
-	shard   *capture.Shard
-	live    *capture.Live // nil in a replay
-	process *process.Lookup
-	chosen  []stat.Statistic
-	samples []stat.Sample
-	ids     *event.IDs
-	emit    event.Emit // findings and records
-	alerts  uint64
+	values   *config.Values
+	log      zerolog.Logger
+	sieve    *sieve
+	shard    *capture.Shard
+	live     *capture.Live // nil in a replay
+	process  *process.Lookup
+	chosen   []stat.Statistic
+	samples  []stat.Sample
+	due      int64 // when the open interval of the transfers ends; packet time
+	stats    *watch.Stats
+	transfer *watch.Transfer // nil: no method is chosen
+	ids      *event.IDs
+	emit     event.Emit // findings and records
+	alerts   uint64
 }
 
 // watches reports whether the options ask for packets at all.
@@ -65,6 +69,9 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 		}
 	}
 	w.ids = event.NewIDs(random)
+	if err := w.detectors(random); err != nil {
+		return nil, err
+	}
 	w.shard = capture.NewShard(capture.ShardConfig{
 		Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
 		Flow: flow.Config{Max: v.Int("max-flows"), Seed: binary.LittleEndian.Uint64(random[:]), Emit: w.flow},
@@ -104,8 +111,11 @@ func (w *watcher) openLive() error {
 	return nil
 }
 
-// runLive captures until ctx ends, then writes the busiest flows to out.
-func (w *watcher) runLive(ctx context.Context, out io.Writer) error {
+// runLive captures until ctx ends, then writes the busiest flows to out. What
+// the statistics learn is kept in the file state.
+func (w *watcher) runLive(ctx context.Context, out io.Writer, state string) error {
+	w.restore(state)
+	defer w.save(state)
 	var g group
 	looking, stop := context.WithCancel(ctx)
 	defer stop()
@@ -133,23 +143,65 @@ func (w *watcher) runLive(ctx context.Context, out io.Writer) error {
 }
 
 // packet takes one packet that the filters let through.
-func (w *watcher) packet(p *capture.Packet) { w.shard.Packet(p) }
+func (w *watcher) packet(p *capture.Packet) {
+	if w.transfer != nil && p.Time >= w.due {
+		w.measure(p.Time)
+	}
+	w.shard.Packet(p)
+}
 
-// close ends what is open: the last interval, all flows.
-func (w *watcher) close() { w.shard.Close() }
+// measure shows the transfers what each flow has carried and closes their
+// intervals up to now.
+func (w *watcher) measure(now int64) {
+	w.shard.Flows().Fresh(w.transfer.Flow)
+	w.transfer.Advance(now)
+	every := int64(w.values.Duration("transfer-interval"))
+	w.due = now - (now%every+every)%every + every
+}
 
-// interval judges the statistics of an interval that has ended.
+// close ends what is open: the last interval, all flows, all episodes.
+func (w *watcher) close() {
+	w.shard.Close()
+	w.stats.Flush()
+	if w.transfer != nil {
+		w.transfer.Flush()
+	}
+}
+
+// interval judges the statistics of an interval that has ended. The flow table
+// forgets now which flows had packets in it.
 func (w *watcher) interval(iv *stat.Interval) {
+	if w.transfer != nil {
+		w.shard.Flows().Fresh(w.transfer.Flow)
+		if iv.End >= w.due {
+			w.measure(iv.End)
+		}
+	}
 	w.samples = stat.AppendSamples(w.samples[:0], iv, w.chosen)
+	w.stats.Samples(w.samples)
 }
 
 // flow takes a flow that has ended.
 func (w *watcher) flow(r *flow.Record) {
+	if w.transfer != nil {
+		w.transfer.Flow(r)
+	}
 	if w.values.Bool("flows") {
 		e := flowEvent(r)
 		e.Process = w.owner(r)
 		w.record(e)
 	}
+}
+
+// finding takes what a detector has found.
+func (w *watcher) finding(e event.Event) {
+	if e.Dataset != event.DatasetStat {
+		if e.Anomaly != nil && e.Anomaly.State == event.Firing || e.Threat != nil && e.Threat.State == event.Firing {
+			w.alerts++
+		}
+		e.Process = w.ownerOf(e.Transport, e.Src, e.Dst)
+	}
+	w.record(e)
 }
 
 // record gives an event its id and hands it on.

@@ -1,0 +1,96 @@
+package modes
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"strings"
+
+	"github.com/google/renameio/v2/maybe"
+
+	"vft/correlate/anomalyzer"
+	"vft/correlate/watch"
+	"vft/modes/config"
+)
+
+// detectors builds what judges the packets, from the options.
+func (w *watcher) detectors(random [32]byte) error {
+	var err error
+	settings := watch.DefaultSettings()
+	settings.Q, settings.Level = w.values.Number("spot-q"), w.values.Number("spot-level")
+	settings.NInit, settings.Depth = w.values.Int("spot-n-init"), w.values.Int("spot-depth")
+	settings.MaxExcess = w.values.Int("spot-max-excess")
+	settings.Up, settings.Down = w.values.Bool("spot-up"), w.values.Bool("spot-down")
+	w.stats, err = watch.NewStats(watch.StatsConfig{Settings: settings, EmitStats: w.values.Bool("emit-stats"), Seed: part(random, 1)}, w.finding)
+	if err != nil {
+		return w.values.Invalid("spot-q", "with the other --spot- options: %v", err)
+	}
+	methods := config.List[string](w.values, "anom-methods")
+	if len(methods) == 0 {
+		return nil
+	}
+	c := watch.DefaultTransferConfig()
+	c.Interval, c.Seed = w.values.Duration("transfer-interval"), part(random, 2)
+	c.Anomalyzer = w.anomalyzer(methods, random)
+	if w.transfer, err = watch.NewTransfer(c, w.finding); err != nil {
+		return w.values.Invalid("anom-methods", "with the other --anom- options: %v", err)
+	}
+	return nil
+}
+
+// anomalyzer reads the --anom- options. Wherefore judged from the first
+// interval that its windows allowed.
+func (w *watcher) anomalyzer(methods []string, random [32]byte) anomalyzer.Config {
+	v := w.values
+	c := watch.DefaultTransferConfig().Anomalyzer
+	c.Methods, c.Sensitivity = methods, v.Number("anom-sensitivity")
+	c.UpperBound, c.LowerBound = v.Number("anom-upper-bound"), v.Number("anom-lower-bound")
+	if math.IsNaN(c.LowerBound) {
+		c.LowerBound = anomalyzer.NA
+	}
+	c.ActiveSize, c.NSeasons = v.Int("anom-active-size"), v.Int("anom-n-seasons")
+	c.Cap, c.Threshold = v.Int("anom-gv-cap"), v.Number("anom-threshold")
+	c.Seed = uint64(v.Int("anom-seed"))
+	if c.Seed == 0 {
+		c.Seed = uint64(random[0]) | uint64(random[1])<<8 | uint64(random[2])<<16 | uint64(random[3])<<24
+	}
+	return c
+}
+
+// part makes a seed of its own for each detector out of one.
+func part(random [32]byte, n byte) [32]byte {
+	random[31] ^= n
+	return random
+}
+
+// restore lets the statistics go on with what an earlier run had learned.
+func (w *watcher) restore(path string) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	var state watch.StatsState
+	if err == nil {
+		err = json.Unmarshal(text, &state)
+	}
+	if err == nil {
+		err = w.stats.Restore(state)
+	}
+	if err != nil {
+		w.log.Warn().Msgf("what the statistics had learned is not used, they learn anew: %s", strings.ReplaceAll(fmt.Sprint(err), "\n", "; "))
+	}
+}
+
+// save keeps what the statistics have learned.
+func (w *watcher) save(path string) {
+	text, err := json.Marshal(w.stats.Save())
+	if err == nil {
+		err = maybe.WriteFile(path, append(text, '\n'), 0o600)
+	}
+	if err != nil {
+		w.log.Warn().Err(err).Msg("what the statistics have learned is not kept; the next start learns anew")
+	}
+}
