@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -195,6 +196,7 @@ func BenchmarkReplayNewFlows(b *testing.B) {
 	}{{"OneTarget", true}, {"RandomTargets", false}} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
+				debug.FreeOSMemory() // of the round before
 				in := newSyns(benchPackets)
 				in.narrow = c.narrow
 				shard, _ := benchShard()

@@ -121,6 +121,8 @@ func (s *Shard) flow(p *packet.Parsed, now int64) {
 	}
 	if touch&flow.NewSide != 0 {
 		s.totals.AddEnds(p)
+	}
+	if touch&flow.NewFlow != 0 {
 		s.totals.Tuples.Add(s.tuple(p))
 	}
 }
@@ -128,6 +130,9 @@ func (s *Shard) flow(p *packet.Parsed, now int64) {
 // tuple is the 5-tuple as the packet alone tells it: where no transport header
 // was read, the protocol is that of the IP header.
 func (s *Shard) tuple(p *packet.Parsed) uint64 {
+	if p.HasPorts { // then it is the key of the flow
+		return s.table.Hash()
+	}
 	k := flow.Key{Src: p.Src, Dst: p.Dst, SrcPort: p.SrcPort, DstPort: p.DstPort, Proto: p.Proto, Ports: p.HasPorts}
 	if p.Transport == packet.NoTransport || p.Transport == packet.OtherTransport {
 		k.Proto = p.NextHeader

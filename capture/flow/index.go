@@ -1,17 +1,16 @@
 package flow
 
-import "math/bits"
-
 // entry is a hash and 1 + a slot, or 0 for a free place.
 type entry uint64
 
 func (e entry) hash() uint32 { return uint32(e >> 32) }
 func (e entry) slot() uint32 { return uint32(e) - 1 }
 
-// index finds slots by hash: open addressing with linear probing, at most half
-// full. The whole hash stands in the entry, so growing and removing read no slot.
+// index finds slots by hash: open addressing with linear probing, at most two
+// thirds full. The whole hash stands in the entry, so growing and removing read
+// no slot.
 type index struct {
-	entries []entry // a power of two
+	entries []entry
 	used    int
 	most    int // entries at most
 	warmth  entry
@@ -21,15 +20,31 @@ const firstIndex = 1 << 10
 
 // reset empties the index and sizes it for most slots.
 func (x *index) reset(most int) {
-	x.most = 1 << bits.Len(uint(2*most-1))
+	x.most = most + most/2 + 2
 	x.entries, x.used = make([]entry, min(x.most, firstIndex)), 0
 }
 
-func (x *index) home(hash uint32) uint32  { return hash & uint32(len(x.entries)-1) }
-func (x *index) next(place uint32) uint32 { return (place + 1) & uint32(len(x.entries)-1) }
+// home maps a hash to a place by its high bits (Lemire, "Fast random integer
+// generation in an interval", 2019).
+func (x *index) home(hash uint32) uint32 { return uint32(uint64(hash) * uint64(len(x.entries)) >> 32) }
+
+func (x *index) next(place uint32) uint32 {
+	if place++; int(place) == len(x.entries) {
+		return 0
+	}
+	return place
+}
+
+// distance is how far place lies behind from, around the end.
+func (x *index) distance(from, place uint32) uint32 {
+	if place < from {
+		place += uint32(len(x.entries))
+	}
+	return place - from
+}
 
 func (x *index) insert(hash, slot uint32) {
-	if x.used >= len(x.entries)/2 {
+	if 3*x.used >= 2*len(x.entries) && len(x.entries) < x.most {
 		x.grow()
 	}
 	x.put(entry(hash)<<32 | entry(slot+1))
@@ -46,7 +61,7 @@ func (x *index) put(e entry) {
 
 func (x *index) grow() {
 	old := x.entries
-	x.entries = make([]entry, min(x.most, 8*len(old))) // few steps: each leaves garbage
+	x.entries = make([]entry, min(x.most, 16*len(old))) // few steps: each leaves garbage
 	for _, e := range old {
 		if e != 0 {
 			x.put(e)
@@ -69,10 +84,9 @@ func (x *index) remove(hash, slot uint32) {
 	for x.entries[gap] != entry(hash)<<32|entry(slot+1) {
 		gap = x.next(gap)
 	}
-	mask := uint32(len(x.entries) - 1)
 	for i := x.next(gap); x.entries[i] != 0; i = x.next(i) {
 		home := x.home(x.entries[i].hash())
-		if (i-home)&mask >= (i-gap)&mask {
+		if x.distance(home, i) >= x.distance(gap, i) {
 			x.entries[gap] = x.entries[i]
 			gap = i
 		}

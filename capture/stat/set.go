@@ -92,7 +92,7 @@ func (s *Set) makeRoom() {
 		return
 	}
 	old := s.places
-	s.places = make([]uint64, min(s.most, max(firstPlaces, 4*len(old))))
+	s.places = make([]uint64, min(s.most, max(firstPlaces, 16*len(old))))
 	s.n = 0
 	if s.zero {
 		s.n = 1
@@ -163,7 +163,7 @@ func (s *Set) Reset() {
 		return
 	}
 	if len(s.places) > inCache && s.n < len(s.places)/64 {
-		s.places = make([]uint64, len(s.places)/4)
+		s.places = make([]uint64, len(s.places)/16)
 	} else {
 		clear(s.places)
 	}
