@@ -12,6 +12,7 @@ import (
 const (
 	maxPorts   = 8192             // ports kept; a trap pool has 40
 	maxClients = 1<<15 - 1        // clients kept
+	maxHeld    = 4096             // incidents held at once
 	lateness   = 30 * time.Second // how late an event may come and count like any other
 	allowance  = 0.9              // share of one source from which on a match is the source's
 	dayLong    = 24 * time.Hour
@@ -28,6 +29,7 @@ type FleetConfig struct {
 // incidents. One goroutine uses it at a time.
 type Fleet struct {
 	rules     Rules
+	ticks     [ruleCount]int32 // windows of the rules
 	emit      event.Emit
 	ids       *event.IDs
 	sources   *window.Table[source]
@@ -39,7 +41,8 @@ type Fleet struct {
 	lost      map[string]*incident // of clients
 	missing   map[string]bool      // clients whose loss is counted in folds
 	folds     [foldCount]*incident
-	held      []*incident // begun, but nobody was told yet
+	open      int         // of incidents, how many are not held
+	held      []*incident // begun, but nobody was told yet; in that order
 	begun     uint64      // incidents
 	limits    limits
 	newest    time.Time // the clock: the newest event or Advance
@@ -60,14 +63,22 @@ type client struct {
 // emit, with Event.Time on the clock of the events.
 func NewFleet(config FleetConfig, emit event.Emit) *Fleet {
 	f := &Fleet{
-		rules: config.Rules, emit: emit, ids: event.NewIDs(config.Seed),
+		emit: emit, ids: event.NewIDs(config.Seed),
 		clients: map[string]*client{}, incidents: map[incidentKey]*incident{},
 		lost: map[string]*incident{}, missing: map[string]bool{},
 		ignored: make([]uint64, len(config.Rules.Ignore)),
 	}
+	f.use(config.Rules)
 	f.sources = f.newSources(config.Rules.Keys)
 	f.ports = window.NewTable(maxPorts, func(window.Key, *place) { f.counts.portsEvicted++ })
 	return f
+}
+
+func (f *Fleet) use(rules Rules) {
+	f.rules = rules
+	for id := range rules.Rule {
+		f.ticks[id] = window.Ticks(rules.Rule[id].Window)
+	}
 }
 
 // Verdict is what became of one event.
@@ -115,7 +126,7 @@ func (f *Fleet) see(at time.Time) {
 // and hands the rules that match to the incidents.
 func (f *Fleet) judge(e *event.Event) {
 	h := f.hit(e)
-	f.endQuiet(&h)
+	f.findOpen(&h)
 	f.matches = f.matches[:0]
 	f.judgeSource(&h)
 	port, _ := f.ports.Get(portKey(e.Dst.Port()), e.Evidence > event.E0)
@@ -134,6 +145,7 @@ type hit struct {
 	seen   sighting
 	fresh  bool // the source was not known
 	inside bool
+	open   [ofClient + 1]*incident // that it may belong to, by scope
 }
 
 func (f *Fleet) hit(e *event.Event) hit {

@@ -81,7 +81,7 @@ func (f *Fleet) tooMany(h *hit, notice bool) bool {
 		}
 		f.foldHit(foldTouches, h, Touch, true)
 	default:
-		if f.room(f.heaviest(ofSource, h)) && f.budgetOf(h.inside).take(f.newest, f.rules.RaisePerHour) {
+		if f.budgetOf(h.inside).take(f.newest, f.rules.RaisePerHour) && f.room(f.heaviest(h)) {
 			return false
 		}
 		f.foldHit(foldIncidents, h, f.strongestMatch(h), true)
@@ -92,7 +92,7 @@ func (f *Fleet) tooMany(h *hit, notice bool) bool {
 // within counts h and reports whether it is within the notices of an hour.
 func (f *Fleet) within(noticed *window.Hits, h *hit) bool {
 	n, _ := noticed.Add(h.tick, window.Ticks(time.Hour))
-	return n <= f.rules.Rule[Touch].PerHour && f.room(f.heaviest(ofSource, h))
+	return n <= f.rules.Rule[Touch].PerHour && f.room(f.heaviest(h))
 }
 
 func (f *Fleet) budgetOf(inside bool) *budget {
@@ -140,9 +140,9 @@ func (f *Fleet) foldHit(id foldID, h *hit, rule RuleID, counts bool) {
 func (f *Fleet) tooManyPlaces(i *incident) bool {
 	if i.proof.level == event.E0 {
 		n, _ := f.limits.forged.Add(window.At(i.end), window.Ticks(time.Hour))
-		return n > f.rules.Rule[Touch].PerHour
+		return n > f.rules.Rule[Touch].PerHour || !f.room(i.rank)
 	}
-	return !f.limits.raised.take(f.newest, f.rules.RaisePerHour)
+	return !f.limits.raised.take(f.newest, f.rules.RaisePerHour) || !f.room(i.rank)
 }
 
 // foldPlace adds the incident of a port or client to one that counts in place

@@ -84,10 +84,11 @@ func (f *Fleet) weight(id RuleID, inside bool, level event.Evidence) rank {
 	return rank(shown<<8 | severity)
 }
 
-// heaviest is the rank of the strongest match in a scope, 0 when there is none.
-func (f *Fleet) heaviest(of scope, h *hit) (heaviest rank) {
+// heaviest is the rank of the strongest match of the source, 0 when there is
+// none.
+func (f *Fleet) heaviest(h *hit) (heaviest rank) {
 	for i := range f.matches {
-		if f.matches[i].scope == of {
+		if f.matches[i].scope == ofSource {
 			heaviest = max(heaviest, f.weight(f.matches[i].rule, h.inside, h.Evidence))
 		}
 	}
@@ -103,7 +104,7 @@ func (f *Fleet) begin(kind event.AlertKind, title string, start time.Time) *inci
 	}
 }
 
-// beginAt opens the incident of a source, port or client. There must be room.
+// beginAt opens the incident of a source, port or client.
 func (f *Fleet) beginAt(key incidentKey, kind event.AlertKind, title string, start time.Time) *incident {
 	i := f.begin(kind, title, start)
 	i.incidentKey = key
@@ -122,14 +123,15 @@ func alertID(kind event.AlertKind, title string, start time.Time, serial uint64)
 }
 
 // room makes room for one more incident, if need be by ending the weakest that
-// is not stronger. It reports whether there is room.
+// is not stronger. It reports whether there is room. It walks over all when it
+// is full: ask for it only after what bounds the alerts of an hour.
 func (f *Fleet) room(r rank) bool {
-	if len(f.incidents) < f.rules.MaxOpen {
+	if f.open < f.rules.MaxOpen {
 		return true
 	}
 	var weakest *incident
 	for _, i := range f.incidents {
-		if weakest == nil || i.weaker(weakest) < 0 {
+		if !i.isHeld() && (weakest == nil || i.weaker(weakest) < 0) {
 			weakest = i
 		}
 	}
@@ -297,6 +299,9 @@ func (f *Fleet) drop(i *incident) {
 		delete(f.lost, i.title)
 	default:
 		delete(f.incidents, i.incidentKey)
+		if !i.isHeld() {
+			f.open--
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func (p *place) see(h *hit) {
 // that has nearly all events of the window, of the place when no source has.
 func (f *Fleet) assign(matches []match, h *hit, p *place, own scope) {
 	for i := range matches {
-		matches[i].scope = p.whose(h, window.Ticks(matches[i].window), own)
+		matches[i].scope = p.whose(h, f.ticks[matches[i].rule], own)
 	}
 }
 
@@ -67,34 +67,39 @@ func (p *place) whose(h *hit, ticks int32, own scope) scope {
 
 func (f *Fleet) repeat(id RuleID, h *hit, p *place) {
 	r := &f.rules.Rule[id]
-	ticks := window.Ticks(r.Window)
-	n, since := p.hits.Add(h.tick, ticks)
-	if r.Off || float64(n) < r.Threshold {
-		return
+	n, since := p.hits.Add(h.tick, f.ticks[id])
+	if !r.Off && float64(n) >= r.Threshold && p.from(h.tick, f.ticks[id], r) {
+		f.add(id, float64(n), r.Threshold, since)
 	}
-	if clients, _ := p.clients.Count(h.tick, ticks, nil); clients < r.MinClients {
-		return
+}
+
+// from reports whether the place saw as many clients and sources as r asks for.
+func (p *place) from(t window.Tick, ticks int32, r *Rule) bool {
+	if r.MinClients > 1 {
+		if n, _ := p.clients.Count(t, ticks, nil); n < r.MinClients {
+			return false
+		}
 	}
-	if sources, _ := p.sources.Count(h.tick, ticks, nil); sources < r.MinSources {
-		return
+	if r.MinSources > 1 {
+		if n, _ := p.sources.Count(t, ticks, nil); n < r.MinSources {
+			return false
+		}
 	}
-	f.add(id, float64(n), r.Threshold, since)
+	return true
 }
 
 // campaign holds when enough clients are hit from enough sources, more often
 // than the port's own rate explains.
 func (f *Fleet) campaign(h *hit, p *place) {
-	r := &f.rules.Rule[PortCampaign]
-	ticks := window.Ticks(r.Window)
+	r, ticks := &f.rules.Rule[PortCampaign], f.ticks[PortCampaign]
 	n, since := p.wide.Add(h.tick, ticks)
 	usual, _ := p.rate.Usual()
 	p.rate.Add(h.tick, ticks)
-	clients, _ := p.clients.Count(h.tick, ticks, nil)
-	sources, _ := p.sources.Count(h.tick, ticks, nil)
-	if r.Off || float64(clients) < r.Threshold || sources < r.MinSources {
+	if r.Off || float64(n) < r.Threshold || !p.from(h.tick, ticks, r) {
 		return
 	}
-	if unusual(n, max(usual, r.Floor*r.Window.Hours()), r.Probability) {
+	clients, _ := p.clients.Count(h.tick, ticks, nil)
+	if float64(clients) >= r.Threshold && unusual(n, max(usual, r.Floor*r.Window.Hours()), r.Probability) {
 		f.add(PortCampaign, float64(clients), r.Threshold, since)
 	}
 }
@@ -109,8 +114,7 @@ func unusual(n int, usual, probability float64) bool {
 // victim holds when many sources hit a client, or when it is hit far more
 // often than it was over at least a day.
 func (f *Fleet) victim(h *hit, p *place) {
-	r := &f.rules.Rule[Victim]
-	ticks := window.Ticks(r.Window)
+	r, ticks := &f.rules.Rule[Victim], f.ticks[Victim]
 	n, since := p.wide.Add(h.tick, ticks)
 	usual, windows := p.rate.Usual()
 	p.rate.Add(h.tick, ticks)
@@ -153,10 +157,15 @@ func (r *recent) add(s sighting) {
 func (r *recent) each(t window.Tick, ticks int32, visit func(*sighting)) {
 	for i := range r.n {
 		s := &r.ring[(r.next+uint8(len(r.ring))-r.n+i)%uint8(len(r.ring))]
-		if age := t.Since(s.at); age <= ticks && -age <= ticks {
+		if s.within(t, ticks) {
 			visit(s)
 		}
 	}
+}
+
+func (s *sighting) within(t window.Tick, ticks int32) bool {
+	age := t.Since(s.at)
+	return age <= ticks && -age <= ticks
 }
 
 // leader returns the source with most of the hits in the window, if one has
@@ -164,7 +173,11 @@ func (r *recent) each(t window.Tick, ticks int32, visit func(*sighting)) {
 // "MJRTY", 1981, with a second pass that counts).
 func (r *recent) leader(t window.Tick, ticks int32) (leader window.Key, lead, of int) {
 	votes := 0
-	r.each(t, ticks, func(s *sighting) {
+	for i := range r.ring[:r.n] {
+		s := &r.ring[i]
+		if !s.within(t, ticks) {
+			continue
+		}
 		of++
 		switch {
 		case votes == 0:
@@ -174,12 +187,12 @@ func (r *recent) leader(t window.Tick, ticks int32) (leader window.Key, lead, of
 		default:
 			votes--
 		}
-	})
-	r.each(t, ticks, func(s *sighting) {
-		if s.source == leader {
+	}
+	for i := range r.ring[:r.n] {
+		if s := &r.ring[i]; s.source == leader && s.within(t, ticks) {
 			lead++
 		}
-	})
+	}
 	return leader, lead, of
 }
 

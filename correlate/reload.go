@@ -12,7 +12,7 @@ import (
 // did; open incidents that are ignored from now on are resolved.
 func (f *Fleet) SetRules(rules Rules) {
 	old := f.rules
-	f.rules = rules
+	f.use(rules)
 	f.keepIgnoreHits(old.Ignore)
 	f.resize(&old)
 	f.recount(&old)

@@ -22,16 +22,20 @@ func (h *hit) keyOf(of scope) incidentKey {
 	return sourceKeyOf(h.key)
 }
 
-// endQuiet resolves what h would belong to, when it was quiet for long enough
-// before h: the time between two calls of Advance must not matter.
-func (f *Fleet) endQuiet(h *hit) {
+// findOpen finds the incidents that h may belong to. One that was quiet for long
+// enough before h is resolved first: the time between two calls of Advance must
+// not matter.
+func (f *Fleet) findOpen(h *hit) {
 	if len(f.incidents) == 0 {
 		return
 	}
 	for _, of := range [...]scope{ofSource, ofPort, ofClient} {
-		if i := f.incidents[h.keyOf(of)]; i != nil && f.isOver(i, f.newest) {
+		i := f.incidents[h.keyOf(of)]
+		if i != nil && f.isOver(i, f.newest) {
 			f.resolve(i, f.newest, "quiet")
+			i = nil
 		}
+		h.open[of] = i
 	}
 }
 
@@ -47,7 +51,7 @@ func (f *Fleet) settle(h *hit, port *place) {
 // unite gives matches of the client to the port when nearly all hits on the
 // client are on that port: the same events are one incident.
 func (f *Fleet) unite(h *hit) {
-	client, port := false, f.incidents[h.keyOf(ofPort)] != nil
+	client, port := false, h.open[ofPort] != nil
 	for i := range f.matches {
 		port = port || f.matches[i].scope == ofPort
 		client = client || f.matches[i].scope == ofClient
@@ -68,10 +72,10 @@ func (f *Fleet) unite(h *hit) {
 // of h. A new one is held for a moment first: its sources may turn out to be
 // attackers with incidents of their own, which say more.
 func (f *Fleet) settlePlace(h *hit, of scope, p *place) bool {
-	i := f.incidents[h.keyOf(of)]
+	i := h.open[of]
 	if i == nil {
 		longest, any := f.longest(of)
-		if !any || !f.room(f.heaviest(of, h)) {
+		if !any || len(f.held) >= maxHeld {
 			return false
 		}
 		i = f.hold(h, of, p, longest)
@@ -115,27 +119,21 @@ func (f *Fleet) longest(of scope) (d time.Duration, any bool) {
 // release tells of the incidents that were held long enough, unless their
 // sources explain them.
 func (f *Fleet) release(now time.Time) {
-	if len(f.held) == 0 {
-		return
-	}
-	// Telling of one may end another, but never begins one of a place.
-	f.held = slices.DeleteFunc(f.held, func(i *incident) bool {
-		switch {
-		case f.incidents[i.incidentKey] != i:
-			return true
-		case now.Sub(i.heldSince) < f.rules.Hold:
-			return false
+	n := 0
+	for ; n < len(f.held) && now.Sub(f.held[n].heldSince) >= f.rules.Hold; n++ {
+		if i := f.held[n]; f.incidents[i.incidentKey] == i {
+			f.raise(i)
 		}
-		f.raise(i)
-		return true
-	})
+	}
+	if n > 0 {
+		f.held = slices.Delete(f.held, 0, n)
+	}
 }
 
 // raise tells of a held incident of a port or client and absorbs the notices of
 // its sources. When nearly all its hits are from sources that have incidents of
 // their own, those list its rules instead.
 func (f *Fleet) raise(i *incident) {
-	i.heldSince = time.Time{}
 	owners, explained, of := f.ownersOf(i)
 	switch {
 	case of > 0 && float64(explained) >= allowance*float64(of):
@@ -145,6 +143,8 @@ func (f *Fleet) raise(i *incident) {
 		f.drop(i)
 		f.foldPlace(i)
 	default:
+		i.heldSince = time.Time{}
+		f.open++
 		for _, addr := range i.sources {
 			f.absorb(i, f.sourceKey(addr))
 		}
@@ -224,6 +224,7 @@ func (f *Fleet) settleSource(h *hit, absorbed bool) {
 			return
 		}
 		i = f.beginAt(sourceKeyOf(h.key), event.BySource, f.sourceName(h.key), h.Time)
+		f.open++
 		i.inside = h.inside
 		f.remember(i, h.source)
 	}

@@ -13,7 +13,6 @@ type source struct {
 	noticed window.Tick // when the touch rule last held
 	untold  uint32      // events since an incident that was more than a notice ended
 	proof   proof       // of the untold events
-	known   bool        // noticed means something
 	hits    window.Hits
 	contacts
 }
@@ -64,7 +63,7 @@ func (f *Fleet) judgeSource(h *hit) {
 	}
 	s.untold++
 	s.proof.add(h.client.number, h.Evidence)
-	s.contacts.add(contactOf(h), h.tick, window.Ticks(f.rules.Rule[SlowScan].Window))
+	s.contacts.add(contactOf(h), h.tick, f.ticks[SlowScan])
 	f.touch(h)
 	f.sameSource(h)
 	f.hostScan(h)
@@ -79,24 +78,24 @@ func (f *Fleet) add(id RuleID, value, limit float64, since window.Tick) {
 // touch holds for the first hit of a source in its window, and for the first
 // of each window after it.
 func (f *Fleet) touch(h *hit) {
-	r, s := &f.rules.Rule[Touch], h.source
-	if s.known && h.tick.Since(s.noticed) <= window.Ticks(r.Window) {
+	s := h.source
+	if !h.fresh && h.tick.Since(s.noticed) <= f.ticks[Touch] {
 		return
 	}
-	s.noticed, s.known = h.tick, true
-	if !r.Off {
+	s.noticed = h.tick
+	if !f.rules.Rule[Touch].Off {
 		f.add(Touch, 1, 1, h.tick)
 	}
 }
 
 func (f *Fleet) sameSource(h *hit) {
 	r := &f.rules.Rule[SameSource]
-	n, since := h.source.hits.Add(h.tick, window.Ticks(r.Window))
+	n, since := h.source.hits.Add(h.tick, f.ticks[SameSource])
 	if r.Off || float64(n) < r.Threshold {
 		return
 	}
 	if r.MinClients > 1 {
-		if m, _ := h.source.clients(h.tick, window.Ticks(r.Window)); m < r.MinClients {
+		if m, _ := h.source.clients(h.tick, f.ticks[SameSource]); m < r.MinClients {
 			return
 		}
 	}
@@ -111,7 +110,7 @@ func (f *Fleet) hostScan(h *hit) {
 	if probe {
 		limit = float64(r.Probes)
 	}
-	n, since := h.source.ports(h.client.number, h.tick, window.Ticks(r.Window), probe)
+	n, since := h.source.ports(h.client.number, h.tick, f.ticks[HostScan], probe)
 	if !r.Off && float64(n) >= limit {
 		f.add(HostScan, float64(n), limit, since)
 	}
@@ -123,7 +122,7 @@ func (f *Fleet) slowScan(h *hit) {
 	if r.Off || h.Dataset == event.DatasetProbe {
 		return
 	}
-	n, since := h.source.unspent(h.tick, window.Ticks(r.Window))
+	n, since := h.source.unspent(h.tick, f.ticks[SlowScan])
 	ratio := window.Ratio{Scanner: r.Scanner, Other: r.Other, Flag: r.Threshold}
 	if ratio.Flags(n) {
 		f.add(SlowScan, ratio.Value(n), r.Threshold, since)
@@ -132,7 +131,7 @@ func (f *Fleet) slowScan(h *hit) {
 
 func (f *Fleet) sweep(h *hit) {
 	r := &f.rules.Rule[Sweep]
-	n, since := h.source.clients(h.tick, window.Ticks(r.Window))
+	n, since := h.source.clients(h.tick, f.ticks[Sweep])
 	if !r.Off && float64(n) >= r.Threshold {
 		f.add(Sweep, float64(n), r.Threshold, since)
 	}

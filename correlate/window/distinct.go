@@ -39,31 +39,60 @@ func (d *Distinct[M]) Add(m M, t Tick) (fresh bool) {
 // match takes all. It never counts too many; it may count too few when members
 // that came late had been seen in the window already.
 func (d *Distinct[M]) Count(t Tick, window int32, match func(M) bool) (count int, first Tick) {
-	return Fullest(d.seen[:d.n], t, window, func(i int) bool { return match == nil || match(d.members[i]) })
+	if match == nil {
+		return Fullest(d.seen[:d.n], t, window, nil)
+	}
+	return Fullest(d.seen[:d.n], t, window, func(i int) bool { return match(d.members[i]) })
 }
 
 // Fullest returns how many of seen that match lie in the fullest window of that
-// many ticks that contains t, and the earliest of them. match gets an index.
+// many ticks that contains t, and the earliest of them. match gets an index;
+// nil takes all.
 func Fullest(seen []Tick, t Tick, window int32, match func(i int) bool) (count int, first Tick) {
+	if end, all := newest(seen, t, window); all {
+		return before(seen, end, window, match)
+	}
 	for _, end := range seen {
 		if after := end.Since(t); after < 0 || after > window {
 			continue
 		}
-		n, begin := 0, end
-		for i, at := range seen {
-			if age := end.Since(at); age < 0 || age > window || !match(i) {
-				continue
-			}
-			n++
-			if at.Since(begin) < 0 {
-				begin = at
-			}
-		}
-		if n > count {
+		if n, begin := before(seen, end, window, match); n > count {
 			count, first = n, begin
 		}
 	}
 	return count, first
+}
+
+// newest returns the newest of seen, and whether the window that ends with it
+// contains t and all of seen: then there is no need to try others.
+func newest(seen []Tick, t Tick, window int32) (end Tick, all bool) {
+	begin, end := t, t
+	for _, at := range seen {
+		if at.Since(end) > 0 {
+			end = at
+		}
+		if at.Since(begin) < 0 {
+			begin = at
+		}
+	}
+	return end, end.Since(begin) <= window
+}
+
+// before returns how many of seen that match lie in the window that ends with
+// end, and the earliest of them.
+func before(seen []Tick, end Tick, window int32, match func(i int) bool) (n int, begin Tick) {
+	begin = end
+	for i, at := range seen {
+		age := end.Since(at)
+		if age < 0 || age > window || match != nil && !match(i) {
+			continue
+		}
+		n++
+		if at.Since(begin) < 0 {
+			begin = at
+		}
+	}
+	return n, begin
 }
 
 // Each calls visit for every member.

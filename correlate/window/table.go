@@ -14,9 +14,11 @@ type Key [16]byte
 // is weak, the strong one. V must hold no pointers: the entries stand in large
 // pieces that the garbage collector then need not look into, found through an
 // index of 4 bytes a place (open addressing, linear probing, at most 3/4 full).
+// A place holds bits of the hash too, so that an entry, which is far away in
+// memory, is looked at only when it is very likely the one.
 type Table[V any] struct {
 	seed   maphash.Seed
-	index  []uint32 // slot + 1; 0 is free; length a power of two
+	index  []uint32 // tag | slot + 1; 0 is free; length a power of two
 	slabs  [][]entry[V]
 	count  uint32
 	used   uint32 // slots ever handed out
@@ -46,12 +48,19 @@ func (e *entry[V]) strengthen()       { e.next |= strongBit }
 
 const slabSize = 1 << 12
 
-// NewTable returns a table of at most limit entries, from 1 to 2^30. evicted is called with
+// The limits of a place in the index: 23 bits of slot + 1, 9 of the hash.
+const (
+	slotMask = 1<<23 - 1
+	tagMask  = ^uint32(slotMask)
+	maxLimit = slotMask
+)
+
+// NewTable returns a table of at most limit entries, from 1 to 2^23 - 1. evicted is called with
 // each entry that leaves to make room, before it does. The hash is seeded anew,
 // so that nobody outside can choose keys that collide; results never depend on
 // it.
 func NewTable[V any](limit int, evicted func(Key, *V)) *Table[V] {
-	return &Table[V]{seed: maphash.MakeSeed(), index: make([]uint32, 64), limit: uint32(min(max(limit, 1), 1<<30)), leaves: evicted}
+	return &Table[V]{seed: maphash.MakeSeed(), index: make([]uint32, 64), limit: uint32(min(max(limit, 1), maxLimit)), leaves: evicted}
 }
 
 // Len returns the number of entries.
@@ -69,8 +78,8 @@ func (t *Table[V]) Bytes() int {
 // Find returns the value of key, nil when there is none. The pointer is valid
 // until the next Get or Delete.
 func (t *Table[V]) Find(key Key) *V {
-	if place := t.place(key); t.index[place] != 0 {
-		return &t.at(t.index[place] - 1).value
+	if place, _ := t.place(key); t.index[place] != 0 {
+		return &t.at(t.slot(place)).value
 	}
 	return nil
 }
@@ -80,19 +89,20 @@ func (t *Table[V]) Find(key Key) *V {
 // entry that is strong stays so. The pointer is valid until the next Get or
 // Delete.
 func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
-	place := t.place(key)
-	if known := t.index[place]; known != 0 {
-		e := t.at(known - 1)
+	place, tag := t.place(key)
+	if t.index[place] != 0 {
+		slot := t.slot(place)
+		e := t.at(slot)
 		t.unlink(e)
 		if strong {
 			e.strengthen()
 		}
-		t.link(known-1, e)
+		t.link(slot, e)
 		return &e.value, false
 	}
 	if t.count >= t.limit {
 		t.evict()
-		place = t.place(key)
+		place, _ = t.place(key)
 	}
 	slot := t.take()
 	e := t.at(slot)
@@ -100,25 +110,36 @@ func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
 	if strong {
 		e.strengthen()
 	}
-	t.index[place] = slot + 1
+	t.index[place] = tag | (slot + 1)
 	t.count++
 	t.link(slot, e)
 	t.grow()
 	return &e.value, true
 }
 
-// place returns where key stands in the index, or where it would.
-func (t *Table[V]) place(key Key) uint32 {
+// place returns where key stands in the index, or where it would, and the bits
+// of its hash that stand there with it.
+func (t *Table[V]) place(key Key) (place, tag uint32) {
+	home, tag := t.hash(key)
 	mask := uint32(len(t.index) - 1)
-	for i := t.home(key); ; i = (i + 1) & mask {
-		if slot := t.index[i]; slot == 0 || t.at(slot-1).key == key {
-			return i
+	for i := home; ; i = (i + 1) & mask {
+		switch known := t.index[i]; {
+		case known == 0:
+			return i, tag
+		case known&tagMask == tag && t.at(known&slotMask-1).key == key:
+			return i, tag
 		}
 	}
 }
 
-func (t *Table[V]) home(key Key) uint32 {
-	return uint32(maphash.Bytes(t.seed, key[:])) & uint32(len(t.index)-1)
+// slot is what a place that is not free refers to.
+func (t *Table[V]) slot(place uint32) uint32 { return t.index[place]&slotMask - 1 }
+
+// hash returns where key would stand in an empty index, and the bits of its
+// hash that stand there with it.
+func (t *Table[V]) hash(key Key) (home, tag uint32) {
+	h := maphash.Bytes(t.seed, key[:])
+	return uint32(h) & uint32(len(t.index)-1), uint32(h>>32) & tagMask
 }
 
 // grow doubles the index when it is 3/4 full.
@@ -129,15 +150,15 @@ func (t *Table[V]) grow() {
 	old := t.index
 	t.index = make([]uint32, 2*len(old))
 	mask := uint32(len(t.index) - 1)
-	for _, slot := range old {
-		if slot == 0 {
+	for _, known := range old {
+		if known == 0 {
 			continue
 		}
-		i := t.home(t.at(slot - 1).key)
+		i, _ := t.hash(t.at(known&slotMask - 1).key)
 		for t.index[i] != 0 {
 			i = (i + 1) & mask
 		}
-		t.index[i] = slot
+		t.index[i] = known
 	}
 }
 
@@ -146,7 +167,7 @@ func (t *Table[V]) grow() {
 func (t *Table[V]) vacate(hole uint32) {
 	mask := uint32(len(t.index) - 1)
 	for i := (hole + 1) & mask; t.index[i] != 0; i = (i + 1) & mask {
-		home := t.home(t.at(t.index[i] - 1).key)
+		home, _ := t.hash(t.at(t.slot(i)).key)
 		if (i-home)&mask >= (i-hole)&mask {
 			t.index[hole] = t.index[i]
 			hole = i
@@ -180,11 +201,11 @@ func (t *Table[V]) Each(visit func(key Key, value *V, strong bool)) {
 
 // Delete removes key.
 func (t *Table[V]) Delete(key Key) {
-	place := t.place(key)
+	place, _ := t.place(key)
 	if t.index[place] == 0 {
 		return
 	}
-	slot := t.index[place] - 1
+	slot := t.slot(place)
 	e := t.at(slot)
 	t.vacate(place)
 	t.unlink(e)
