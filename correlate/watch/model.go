@@ -12,8 +12,8 @@ import (
 const gammaMin, gammaMax = 0, 0.8
 
 // masking is how many times the expected number of excesses among the newest 64
-// values a model learns. The rest is judged, not learned: the first values of a flood
-// must not teach that floods are normal.
+// values a model learns; when one of them was abnormal, it is as many as expected. The
+// rest is judged, not learned: a flood must not teach that floods are normal.
 const masking = 5
 
 // model is what one statistic has taught: a reference, the mean of the newest
@@ -24,6 +24,7 @@ type model struct {
 	spot    *spot.Spot  // of value - reference
 	slow    [2]slow     // thresholds of old, by index
 	learned uint64      // a bit for each of the newest 64 values: an excess that was learned
+	alarmed uint64      // a bit for each of the newest 64 values: it was abnormal
 	robust  robust
 }
 
@@ -109,14 +110,16 @@ func (m *model) judgeTail(x float64, v *verdict) {
 // masking guard withheld.
 func (m *model) learn(x float64, v verdict) (withheld bool) {
 	m.learned <<= 1
+	m.alarmed <<= 1
 	switch {
 	case v.abnormal():
+		m.alarmed |= 1
 		x = v.cut(x)
 	case !m.ref.full():
 	case v.flag == spot.Excess && m.masked():
 		withheld = true
 	default:
-		if r, _ := m.spot.Step(x - m.ref.mean); r.Flag == spot.Excess {
+		if r, _ := m.spot.Step(m.old(x-m.ref.mean, v.side)); r.Flag == spot.Excess {
 			m.learned |= 1
 		}
 	}
@@ -131,6 +134,18 @@ func (m *model) learn(x float64, v verdict) (withheld bool) {
 	return withheld
 }
 
+// old returns an excess as the tails take it in: up to the threshold of old. What was
+// abnormal a while ago must not raise the threshold step by step.
+func (m *model) old(y float64, side spot.Side) float64 {
+	if side == spot.None {
+		return y
+	}
+	if s := &m.slow[index(side)]; s.beyond(side, y) {
+		return s.Z
+	}
+	return y
+}
+
 // cut returns an abnormal value as the reference takes it in: up to the threshold.
 // So it goes on learning through an alarm, and one spike does not move it far.
 func (v *verdict) cut(x float64) float64 {
@@ -142,7 +157,11 @@ func (v *verdict) cut(x float64) float64 {
 
 // masked reports whether there were so many excesses that no more are learned.
 func (m *model) masked() bool {
-	return float64(bits.OnesCount64(m.learned)) >= math.Ceil(masking*64*(1-m.cfg.Level))
+	most := 64 * (1 - m.cfg.Level)
+	if m.alarmed == 0 {
+		most *= masking
+	}
+	return float64(bits.OnesCount64(m.learned)) >= math.Ceil(most)
 }
 
 // calibrated reports whether every watched side can raise an anomaly by its tail.

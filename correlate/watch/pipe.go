@@ -60,9 +60,10 @@ type pipes struct {
 	hand   int
 	leaves func(slot uint32) // is told before a flow is driven out
 
-	// A flow that began no later than this may have been driven out while it
-	// lived: what it carried until then is not known.
+	// A flow that began no later than lost may have been driven out while it lived.
+	// Then all that it carried is no burst, unless it began in the open interval.
 	lost         int64
+	start        int64 // of the open interval
 	evictedFlows uint64
 	rejoined     uint64
 }
@@ -87,7 +88,7 @@ func (t *pipes) add(r *flow.Record) (bytes uint64) {
 		slot = t.insert(r.Key)
 		p := &t.slots[slot]
 		p.first = r.First
-		if r.First <= t.lost {
+		if r.First <= t.lost && r.First < t.start {
 			p.last = now
 			t.rejoined++
 		}

@@ -3,6 +3,7 @@ package watch
 import (
 	"math"
 	"slices"
+	"sort"
 
 	"vft/correlate/spot"
 )
@@ -10,7 +11,8 @@ import (
 // The robust judgement, for the time in which there is no tail to judge by.
 const (
 	robustKeep  = 128  // newest normal values that are kept
-	robustLeast = 30   // values before anything is judged
+	robustLeast = 60   // values before anything is judged
+	robustMoved = 10   // of them that differ from the median, where that is 0
 	robustZ     = 10   // robust standard deviations
 	robustFloor = 0.02 // least standard deviation of the logarithm: two percent
 )
@@ -30,7 +32,8 @@ func newRobust() robust {
 func (r *robust) push(x float64) { r.logs.push(logOf(x)) }
 
 // thresholds returns the values beyond which a value is abnormal, false while
-// there are too few values.
+// too little is known: there are too few values, or silence with hardly an
+// exception, which does not tell how loud it is otherwise.
 func (r *robust) thresholds() (down, up float64, ok bool) {
 	if len(r.logs.values) < robustLeast {
 		return 0, 0, false
@@ -42,21 +45,37 @@ func (r *robust) thresholds() (down, up float64, ok bool) {
 		s[i] = math.Abs(s[i] - median)
 	}
 	slices.Sort(s)
+	moved := s[sort.SearchFloat64s(s, math.SmallestNonzeroFloat64):]
+	deviation := s[len(s)/2]
+	if deviation == 0 && median == 0 {
+		if len(moved) < robustMoved {
+			return 0, 0, false
+		}
+		deviation = moved[len(moved)/2]
+	}
 	// 1.4826 MAD is the standard deviation of a normal distribution.
-	far := robustZ * max(1.4826*s[len(s)/2], robustFloor)
+	far := robustZ * max(1.4826*deviation, leastDeviation(median))
 	down = expOf(median - max(far, 2*(median-least)))
 	up = expOf(median + max(far, 2*(most-median)))
 	return down, up, true
 }
 
+// leastDeviation is what the logarithm of a value may vary by although it was not
+// seen to: two percent, and what a count of that size does (Poisson). A median below
+// 1 is a share and no count.
+func leastDeviation(median float64) float64 {
+	if x := math.Abs(expOf(median)); x >= 1 {
+		return max(robustFloor, 1/math.Sqrt(1+x))
+	}
+	return robustFloor
+}
+
 // judge returns the side on which x is abnormal among those wanted, and the
 // threshold there.
 func (r *robust) judge(x float64, up, down bool) (spot.Side, float64) {
-	if n := len(r.logs.values); n < robustLeast {
-		return spot.None, 0
-	}
-	low, high, _ := r.thresholds()
+	low, high, ok := r.thresholds()
 	switch {
+	case !ok:
 	case up && x > high:
 		return spot.Up, high
 	case down && x < low:

@@ -35,6 +35,7 @@ type ModelState struct {
 	Spot      spot.State `json:"spot"`
 	Slow      [2]slow    `json:"slow"`
 	Learned   uint64     `json:"learned"`
+	Alarmed   uint64     `json:"alarmed"`
 	Logs      []float64  `json:"logs,omitempty"` // of the robust judgement, oldest first
 }
 
@@ -85,7 +86,7 @@ func (d *detector) save() DetectorState {
 }
 
 func (m *model) save() ModelState {
-	return ModelState{m.ref.oldestFirst(), m.spot.Save(), m.slow, m.learned, m.robust.logs.oldestFirst()}
+	return ModelState{m.ref.oldestFirst(), m.spot.Save(), m.slow, m.learned, m.alarmed, m.robust.logs.oldestFirst()}
 }
 
 func restoreDetector(name string, set Settings, state DetectorState) (*detector, error) {
@@ -138,7 +139,7 @@ func restoreModel(cfg spot.Config, state ModelState) (*model, error) {
 	}
 	m.ref.fill(state.Reference)
 	m.robust.logs.fill(state.Logs)
-	m.slow, m.learned = state.Slow, state.Learned
+	m.slow, m.learned, m.alarmed = state.Slow, state.Learned, state.Alarmed
 	return m, nil
 }
 

@@ -19,8 +19,9 @@ type TransferConfig struct {
 	Interval   time.Duration     // of the series; aligned to the clock
 	Anomalyzer anomalyzer.Config // an anomaly is above its Threshold
 
-	// Floor is the number of bytes per interval below which nothing is abnormal.
-	Floor uint64
+	// Floor is the number of bytes per interval below which nothing is abnormal. 0: a
+	// hundredth of the upper bound, so 1 MiB; below 0: none.
+	Floor float64
 	// Flows is how many flows are kept. A new one then drives out an idle or small one.
 	Flows int
 	// Idle is after how many intervals without a byte a flow is forgotten.
@@ -38,7 +39,7 @@ type TransferConfig struct {
 // DefaultTransferConfig returns intervals of 5 s, the five methods of Wherefore with an
 // upper bound of 100 MiB and its other defaults, judged from the sixth interval of a
 // flow on; 100,000 flows, forgotten after 60 idle intervals; 2,000 evaluations (a tenth
-// of a second) and 100 new episodes per interval, no floor.
+// of a second) and 100 new episodes per interval; nothing below 1 MiB per interval.
 func DefaultTransferConfig() TransferConfig {
 	return TransferConfig{
 		Interval: 5 * time.Second,
@@ -73,6 +74,7 @@ type Transfer struct {
 	ids      *event.IDs
 	judge    *anomalyzer.Detector
 	gate     *anomalyzer.Detector // magnitude alone; nil when that is no method
+	floor    float64
 	flows    pipes
 	begun    bool
 	start    int64 // of the open interval
@@ -104,6 +106,9 @@ func NewTransfer(cfg TransferConfig, emit event.Emit) (*Transfer, error) {
 		}
 	}
 	t.flows.leaves = t.evicted
+	if t.floor = cfg.Floor; t.floor == 0 {
+		t.floor = cfg.Anomalyzer.UpperBound / 100
+	}
 	return t, nil
 }
 
@@ -121,8 +126,10 @@ func (t *Transfer) Flow(r *flow.Record) {
 // begin opens the first interval, the one that holds now.
 func (t *Transfer) begin(now int64) {
 	t.begun = true
-	t.start = now - (now%t.interval+t.interval)%t.interval
+	t.open(now - (now%t.interval+t.interval)%t.interval)
 }
+
+func (t *Transfer) open(start int64) { t.start, t.flows.start = start, start }
 
 // Advance closes the intervals that ended at or before now. Times that go back
 // change nothing.
@@ -132,7 +139,7 @@ func (t *Transfer) Advance(now int64) {
 	}
 	for now-t.start >= t.interval {
 		t.close()
-		t.start += t.interval
+		t.open(t.start + t.interval)
 		if len(t.flows.used) == 0 && now-t.start >= t.interval {
 			t.begin(now)
 		}
@@ -145,7 +152,7 @@ func (t *Transfer) Flush() {
 		return
 	}
 	t.close()
-	for _, c := range t.open() {
+	for _, c := range t.episodesInOrder() {
 		t.resolve(c, "end of capture")
 	}
 	t.begun = false
@@ -222,7 +229,7 @@ func (t *Transfer) push(p *pipe, side int) bool {
 	}
 	t.count.values++
 	s.push(float64(p.pending[side]), t.judge.Config().Cap)
-	if p.pending[side] < t.cfg.Floor {
+	if float64(p.pending[side]) < t.floor {
 		t.count.gated++
 		return false
 	}
@@ -328,7 +335,7 @@ func transport(proto uint8) string {
 // settle ends the episodes that have been quiet long enough.
 func (t *Transfer) settle() {
 	end := t.start + t.interval
-	for _, c := range t.open() {
+	for _, c := range t.episodesInOrder() {
 		e := t.episodes[c]
 		if e.End == end {
 			continue
@@ -339,8 +346,8 @@ func (t *Transfer) settle() {
 	}
 }
 
-// open returns the open episodes in the order of their keys.
-func (t *Transfer) open() []candidate {
+// episodesInOrder returns the open episodes in the order of their keys.
+func (t *Transfer) episodesInOrder() []candidate {
 	if len(t.episodes) == 0 {
 		return nil
 	}

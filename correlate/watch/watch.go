@@ -10,9 +10,11 @@
 //
 //   - An abnormal value enters the reference cut down to its threshold, and the tails
 //     not at all: the reference goes on learning, and a spike does not move it far.
-//   - Among 64 values only five times the expected excesses teach the tails. While
-//     more come, values are also held against the threshold of old, which follows the
-//     present one slowly: the first values of a flood do not hide the rest of it.
+//   - Among 64 values only five times the expected excesses teach the tails, and no
+//     more than expected after an anomaly. While more come, values are also held
+//     against the threshold of old, which follows the present one slowly, and no
+//     excess is learned as larger than that: the first values of a flood do not hide
+//     the rest of it.
 //   - After 20 abnormal values in a row the detector learns anew: the end of the
 //     episode says "new normal". If before it has learned enough 20 values in a row
 //     are normal to what it knew before, it returns to that.
