@@ -195,7 +195,7 @@ func (f *Fleet) tellFold(i *incident, fresh bool, rule RuleID, r rank) {
 	if i.fold == foldIncidents || i.fold == foldLost {
 		limit = f.rules.RaisePerHour
 	}
-	i.match(event.Match{ID: rule.String(), Value: float64(i.count), Threshold: float64(limit), Window: time.Hour, Since: i.start})
+	i.match(rule, event.Match{Value: float64(i.count), Threshold: float64(limit), Window: time.Hour, Since: i.start})
 	stronger := r > i.rank
 	if stronger {
 		i.rank, i.strongest = r, rule

@@ -43,6 +43,7 @@ type incident struct {
 	start, end time.Time
 	touched    time.Time // when its last event came, on the clock of the Fleet
 	rules      []event.Match
+	matched    [ruleCount]uint8 // where each rule stands in rules, from 1; 0: nowhere
 	count      uint64
 	clients    []string
 	sources    []netip.Addr
@@ -202,7 +203,7 @@ func (f *Fleet) apply(i *incident, h *hit, matches scope) (stronger bool) {
 		if m.scope != matches {
 			continue
 		}
-		i.match(event.Match{ID: m.rule.String(), Value: m.value, Threshold: m.limit, Window: m.window, Since: h.timeOf(m.since)})
+		i.match(m.rule, event.Match{Value: m.value, Threshold: m.limit, Window: m.window, Since: h.timeOf(m.since)})
 		if r := f.weight(m.rule, i.inside, h.Evidence); r > i.rank {
 			i.rank, i.strongest, stronger = r, m.rule, true
 		}
@@ -210,21 +211,20 @@ func (f *Fleet) apply(i *incident, h *hit, matches scope) (stronger bool) {
 	return stronger
 }
 
-func (i *incident) match(m event.Match) {
+func (i *incident) match(id RuleID, m event.Match) {
 	i.start = earlier(i.start, m.Since)
-	for n := range i.rules {
-		if i.rules[n].ID == m.ID {
-			i.rules[n].Value = max(i.rules[n].Value, m.Value)
-			return
-		}
+	if at := i.matched[id]; at != 0 {
+		known := &i.rules[at-1]
+		known.Value = max(known.Value, m.Value)
+		return
 	}
+	m.ID = id.String()
 	i.rules = append(i.rules, m)
+	i.matched[id] = uint8(len(i.rules))
 	i.grew = true
 }
 
-func (i *incident) has(id RuleID) bool {
-	return slices.ContainsFunc(i.rules, func(m event.Match) bool { return m.ID == id.String() })
-}
+func (i *incident) has(id RuleID) bool { return i.matched[id] != 0 }
 
 // onlyNotice reports whether nothing but the touch rule holds.
 func (i *incident) onlyNotice() bool {

@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"math"
 	"time"
 
 	"vft/correlate/window"
@@ -55,9 +56,8 @@ func (f *Fleet) assign(matches []match, h *hit, p *place, own scope) {
 }
 
 func (p *place) whose(h *hit, ticks int32, own scope) scope {
-	leader, lead, of := p.recent.leader(h.tick, ticks)
-	switch {
-	case float64(lead) < allowance*float64(of):
+	switch leader, ok := p.recent.leader(h.tick, ticks); {
+	case !ok:
 		return own
 	case leader == h.key:
 		return ofSource
@@ -105,10 +105,18 @@ func (f *Fleet) campaign(h *hit, p *place) {
 }
 
 // unusual reports whether a Poisson count of at least n has less than that
-// probability. Of a count below its mean that need not be summed: it is above
-// 1/2 or near it, so a probability that a user may ask for is below.
+// probability. Two bounds save summing the tail of a flood: of a count up to
+// its mean it is about 1/2 or more; and above, it is at most
+// exp(n - usual) (usual/n)^n (Chernoff).
 func unusual(n int, usual, probability float64) bool {
-	return (float64(n) > usual || probability > 0.1) && window.PoissonTail(n, usual) < probability
+	k := float64(n)
+	switch {
+	case k <= usual && probability < 0.1:
+		return false
+	case k > usual && k-usual+k*math.Log(usual/k) < math.Log(probability):
+		return true
+	}
+	return window.PoissonTail(n, usual) < probability
 }
 
 // victim holds when many sources hit a client, or when it is hit far more
@@ -168,11 +176,10 @@ func (s *sighting) within(t window.Tick, ticks int32) bool {
 	return age <= ticks && -age <= ticks
 }
 
-// leader returns the source with most of the hits in the window, if one has
-// more than half, how many it has, and how many there are (Boyer and Moore,
-// "MJRTY", 1981, with a second pass that counts).
-func (r *recent) leader(t window.Tick, ticks int32) (leader window.Key, lead, of int) {
-	votes := 0
+// leader returns the source that has nearly all of the hits in the window, if
+// one has (Boyer and Moore, "MJRTY", 1981, with a second pass that counts).
+func (r *recent) leader(t window.Tick, ticks int32) (leader window.Key, ok bool) {
+	votes, of := 0, 0
 	for i := range r.ring[:r.n] {
 		s := &r.ring[i]
 		if !s.within(t, ticks) {
@@ -188,22 +195,31 @@ func (r *recent) leader(t window.Tick, ticks int32) (leader window.Key, lead, of
 			votes--
 		}
 	}
+	// Every hit of another takes at most one vote of the leader's and its own.
+	if float64(votes) < (2*allowance-1)*float64(of)-1e-9 {
+		return leader, false
+	}
+	lead := 0
 	for i := range r.ring[:r.n] {
 		if s := &r.ring[i]; s.source == leader && s.within(t, ticks) {
 			lead++
 		}
 	}
-	return leader, lead, of
+	return leader, float64(lead) >= allowance*float64(of)
 }
 
 // mostlyOn reports whether nearly all hits in the window are on one port.
 func (r *recent) mostlyOn(port uint16, t window.Tick, ticks int32) bool {
 	on, of := 0, 0
-	r.each(t, ticks, func(s *sighting) {
+	for i := range r.ring[:r.n] {
+		s := &r.ring[i]
+		if !s.within(t, ticks) {
+			continue
+		}
 		of++
 		if s.port == port {
 			on++
 		}
-	})
+	}
 	return float64(on) >= allowance*float64(of)
 }

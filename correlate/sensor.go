@@ -40,7 +40,7 @@ func (f *Fleet) lose(i *incident) {
 	i.lost = true
 	i.count++
 	i.strongest, i.rank = SensorLost, f.weight(SensorLost, false, event.E1)
-	i.match(event.Match{ID: SensorLost.String(), Value: float64(i.count), Threshold: 1, Since: i.start})
+	i.match(SensorLost, event.Match{Value: float64(i.count), Threshold: 1, Since: i.start})
 }
 
 // Returned resolves the incident of a lost client.

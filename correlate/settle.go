@@ -1,6 +1,7 @@
 package correlate
 
 import (
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -43,9 +44,9 @@ func (f *Fleet) findOpen(h *hit) {
 // client come first: they absorb the notice of a source that they explain.
 func (f *Fleet) settle(h *hit, port *place) {
 	f.unite(h)
-	absorbed := f.settlePlace(h, ofPort, port)
-	absorbed = f.settlePlace(h, ofClient, &h.client.place) || absorbed
-	f.settleSource(h, absorbed)
+	onPort := f.settlePlace(h, ofPort, port)
+	onClient := f.settlePlace(h, ofClient, &h.client.place)
+	f.settleSource(h, onPort, onClient)
 }
 
 // unite gives matches of the client to the port when nearly all hits on the
@@ -68,15 +69,15 @@ func (f *Fleet) unite(h *hit) {
 }
 
 // settlePlace adds h to the incident of its port or client, opening it when a
-// rule holds, and reports whether there is one that tells people of the source
-// of h. A new one is held for a moment first: its sources may turn out to be
-// attackers with incidents of their own, which say more.
-func (f *Fleet) settlePlace(h *hit, of scope, p *place) bool {
+// rule holds, and returns it if people were told of it. A new one is held for a
+// moment first: its sources may turn out to be attackers with incidents of their
+// own, which say more.
+func (f *Fleet) settlePlace(h *hit, of scope, p *place) *incident {
 	i := h.open[of]
 	if i == nil {
 		longest, any := f.longest(of)
 		if !any || len(f.held) >= maxHeld {
-			return false
+			return nil
 		}
 		i = f.hold(h, of, p, longest)
 	} else {
@@ -84,11 +85,16 @@ func (f *Fleet) settlePlace(h *hit, of scope, p *place) bool {
 	}
 	stronger := f.apply(i, h, of)
 	if i.isHeld() {
-		return false
+		return nil
 	}
 	f.absorb(i, h.key)
 	f.tell(i, false, stronger)
-	return slices.Contains(i.sources, h.Src.Addr().Unmap().WithZone(""))
+	return i
+}
+
+// names reports whether people learn from i of the source of h.
+func (i *incident) names(h *hit) bool {
+	return i != nil && slices.Contains(i.sources, netip.AddrFrom16(h.seen.addr).Unmap())
 }
 
 // hold opens the incident of a port or client, with the hits that led to it.
@@ -179,8 +185,8 @@ func (f *Fleet) hand(i *incident, owners []*incident) {
 	for _, owner := range owners {
 		stronger := false
 		for _, m := range i.rules {
-			owner.match(m)
 			id := ruleOf(m)
+			owner.match(id, m)
 			if r := f.weight(id, owner.inside, owner.proof.level); r > owner.rank {
 				owner.rank, owner.strongest, stronger = r, id, true
 			}
@@ -209,7 +215,7 @@ func (f *Fleet) absorb(into *incident, source window.Key) {
 
 // settleSource adds h to the incident of its source, opening it when a rule
 // holds that the incident of a port or client does not explain.
-func (f *Fleet) settleSource(h *hit, absorbed bool) {
+func (f *Fleet) settleSource(h *hit, onPort, onClient *incident) {
 	i := f.incidents[sourceKeyOf(h.key)]
 	fresh := i == nil
 	if fresh {
@@ -217,7 +223,7 @@ func (f *Fleet) settleSource(h *hit, absorbed bool) {
 		switch {
 		case !any:
 			return
-		case notice && absorbed:
+		case notice && (onPort.names(h) || onClient.names(h)):
 			f.counts.absorbed++
 			return
 		case f.tooMany(h, notice):
