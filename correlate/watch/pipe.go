@@ -72,18 +72,21 @@ func newPipes(limit int) pipes {
 	return pipes{limit: limit, index: map[flow.Key]uint32{}, lost: -1 << 63}
 }
 
-// add counts what the flow carried since it was last shown, and returns it.
-func (t *pipes) add(r *flow.Record) (bytes uint64) {
+// add counts what the flow carried since it was last shown, and returns it: along
+// r.Key, and back.
+func (t *pipes) add(r *flow.Record) (carried [2]uint64) {
 	now := [2]uint64{r.Fwd.Payload, r.Rev.Payload}
 	slot, known := t.index[r.Key]
+	turned := false
 	if !known {
-		if slot, known = t.index[r.Reverse()]; known {
+		if slot, turned = t.index[r.Reverse()]; turned {
+			known = true
 			now[0], now[1] = now[1], now[0]
 		}
 	}
 	if !known {
 		if now == [2]uint64{} {
-			return 0
+			return carried
 		}
 		slot = t.insert(r.Key)
 		p := &t.slots[slot]
@@ -99,12 +102,15 @@ func (t *pipes) add(r *flow.Record) (bytes uint64) {
 	}
 	for i := range now {
 		if now[i] > p.last[i] {
-			p.pending[i] += now[i] - p.last[i]
-			bytes += now[i] - p.last[i]
+			carried[i] = now[i] - p.last[i]
+			p.pending[i] += carried[i]
 		}
 	}
 	p.last, p.ended = now, r.End != flow.Alive
-	return bytes
+	if turned {
+		carried[0], carried[1] = carried[1], carried[0]
+	}
+	return carried
 }
 
 func (t *pipes) insert(key flow.Key) uint32 {

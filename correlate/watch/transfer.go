@@ -34,6 +34,10 @@ type TransferConfig struct {
 	// Quiet is how many usual intervals end an episode.
 	Quiet int
 	Seed  [32]byte // of the ids of events; from crypto/rand, or fixed in a replay
+
+	// Carried is nil, or told what a flow carried along its key and back since it
+	// was last shown: Exfiltration.Carried.
+	Carried func(key *flow.Key, forth, back uint64, now int64)
 }
 
 // DefaultTransferConfig returns intervals of 5 s, the five methods of Wherefore with an
@@ -120,7 +124,11 @@ func (t *Transfer) Flow(r *flow.Record) {
 		t.begin(r.First)
 	}
 	t.count.records++
-	t.count.bytes += t.flows.add(r)
+	carried := t.flows.add(r)
+	t.count.bytes += carried[0] + carried[1]
+	if t.cfg.Carried != nil && carried != [2]uint64{} {
+		t.cfg.Carried(&r.Key, carried[0], carried[1], r.Last)
+	}
 }
 
 // begin opens the first interval, the one that holds now.

@@ -1,5 +1,6 @@
 // Package watch tells when traffic leaves what is usual for it: Stats watches the
-// statistics of packets, Transfer the bytes that flows carry.
+// statistics of packets, Transfer the bytes that flows carry, Exfiltration what local
+// hosts give away in a day or a week.
 //
 // # Stats
 //
@@ -35,7 +36,8 @@
 //
 // Shard calls Interval before it marks the flow table, so Fresh gives every flow that
 // had a packet in the interval. The interval of Transfer must be a whole number of
-// those of the shard. At the end of a capture: Shard.Close, then Transfer.Flush.
+// those of the shard. At the end of a capture: Shard.Close, then Transfer.Flush and
+// Stats.Flush. TransferConfig.Carried feeds Exfiltration.
 //
 // Nothing here starts a goroutine, opens anything or asks for the time. The same
 // input and seed give the same events.

@@ -1,0 +1,133 @@
+package watch
+
+import (
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"vft/capture/flow"
+	"vft/capture/packet"
+	"vft/event"
+)
+
+func leak(t testing.TB, change func(*ExfiltrationConfig)) (*Exfiltration, *[]event.Event) {
+	t.Helper()
+	cfg := DefaultExfiltrationConfig()
+	if change != nil {
+		change(&cfg)
+	}
+	out := new([]event.Event)
+	x, err := NewExfiltration(cfg, func(e event.Event) { *out = append(*out, e) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x, out
+}
+
+func between(src, dst uint32) *flow.Key {
+	return &flow.Key{Src: packet.Addr4(src), Dst: packet.Addr4(dst), Proto: 6, Ports: true}
+}
+
+const inside, outside = 0x0a000001, 0xc6336401 // 10.0.0.1, 198.51.100.1
+
+func TestExfiltration(t *testing.T) {
+	const minute = 60 * second
+	for _, c := range []struct {
+		why         string
+		src, dst    uint32
+		forth, back uint64 // a minute
+		hours       int
+		window      int // of the alert, in hours; 0: none
+	}{
+		{"1 MiB a minute is 1 GiB in 17.1 hours", inside, outside, 1 << 20, 1000, 20, 24},
+		{"so it is when the other end opened the flow", outside, inside, 1000, 1 << 20, 20, 24},
+		{"16 hours of it are not", inside, outside, 1 << 20, 1000, 16, 0},
+		{"400 KiB a minute is 3 GiB in a week only", inside, outside, 400 << 10, 0, 6 * 24, 7 * 24},
+		{"a download is none", inside, outside, 1 << 20, 100 << 20, 20, 0},
+		{"nor what stays inside", inside, inside + 1, 1 << 20, 0, 20, 0},
+		{"nor what passes by", outside, outside + 1, 1 << 20, 0, 20, 0},
+		{"nor multicast", inside, 0xe00000fb, 1 << 20, 0, 20, 0},
+	} {
+		x, out := leak(t, nil)
+		at := time.Date(2026, 1, 5, 7, 30, 0, 0, time.UTC).UnixNano()
+		for range c.hours * 60 {
+			x.Carried(between(c.src, c.dst), c.forth, c.back, at)
+			at += minute
+		}
+		if c.window == 0 {
+			if len(*out) != 0 {
+				t.Errorf("%s: %+v", c.why, *(*out)[0].Threat)
+			}
+			continue
+		}
+		if len(*out) != 1 {
+			t.Errorf("%s: %d records", c.why, len(*out))
+			continue
+		}
+		e := (*out)[0]
+		if e.Threat.State != event.Firing || e.Threat.Offender != "10.0.0.1" || e.Threat.Details["window_s"] != c.window*3600 || e.Dst.Addr().String() != "198.51.100.1" {
+			t.Errorf("%s: %+v", c.why, *e.Threat)
+		}
+		x.Advance(at + 9*24*3600*second)
+		if len(*out) != 2 || (*out)[1].Threat.State != event.Resolved || (*out)[1].Threat.Episode != e.Threat.Episode {
+			t.Errorf("%s: after a quiet week %d records", c.why, len(*out))
+		}
+		if len(x.order) != 0 || len(x.index) != 0 {
+			t.Errorf("%s: %d pairs after a quiet week", c.why, len(x.order))
+		}
+	}
+}
+
+// Among far more pairs than are kept the large one is found.
+func TestExfiltrationKeepsTheLargest(t *testing.T) {
+	x, out := leak(t, func(c *ExfiltrationConfig) { c.Pairs = 50 })
+	r := rand.New(rand.NewPCG(1, 1))
+	at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).UnixNano()
+	for range 23 * 60 {
+		for range 20 {
+			x.Carried(between(inside+1+r.Uint32N(100), outside+r.Uint32N(100)), 1000, 100, at)
+		}
+		x.Carried(between(inside, outside), 1<<20, 100, at)
+		at += 60 * second
+		if len(x.order) > 50 || len(x.index) != len(x.order) {
+			t.Fatalf("%d pairs, %d in the index", len(x.order), len(x.index))
+		}
+	}
+	for i, p := range x.order {
+		if p.at != i || x.index[p.key] != p {
+			t.Fatalf("pair %d of the heap says it is %d", i, p.at)
+		}
+	}
+	if len(*out) != 1 || (*out)[0].Threat.Offender != "10.0.0.1" || x.count.replaced < 1000 {
+		t.Errorf("%d records, %d replaced", len(*out), x.count.replaced)
+	}
+}
+
+func TestExfiltrationFromFlows(t *testing.T) {
+	x, out := leak(t, func(c *ExfiltrationConfig) { c.Day = 1 << 20 })
+	l := newLine(t, func(c *TransferConfig) { c.Carried = x.Carried })
+	r := &flow.Record{Key: *between(inside, outside), First: l.at, Last: l.at}
+	for range 20 {
+		r.Fwd.Payload += 60_000
+		l.transfer.Flow(r)
+		l.tick()
+	}
+	if len(*out) != 1 || x.count.bytes != 20*60_000 {
+		t.Errorf("%d records, %d bytes", len(*out), x.count.bytes)
+	}
+}
+
+func BenchmarkExfiltration(b *testing.B) {
+	x, _ := leak(b, nil)
+	r := rand.New(rand.NewPCG(1, 1))
+	keys := make([]*flow.Key, 1<<14)
+	for i := range keys {
+		keys[i] = between(inside+r.Uint32N(1000), outside+r.Uint32N(100))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		x.Carried(keys[i&(1<<14-1)], 1000, 100, 1e18)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N), "ns/record")
+	b.ReportMetric(2000, "limit-ns/record")
+}
