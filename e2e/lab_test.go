@@ -297,6 +297,7 @@ type record struct {
 	Timestamp time.Time `json:"@timestamp"`
 	Message   string    `json:"message"`
 	Event     struct {
+		ID       string `json:"id"`
 		Dataset  string `json:"dataset"`
 		Kind     string `json:"kind"`
 		Action   string `json:"action"`

@@ -88,7 +88,7 @@ func (s *standalone) replay(ctx context.Context) error {
 
 // replayAhead is how many records of a replay may wait at a destination: a
 // replay is held up rather than lose one.
-const replayAhead = 4096
+const replayAhead = 32768
 
 // wait waits until at most so many records wait at each destination.
 func (s *standalone) wait(ctx context.Context, most int) {

@@ -26,6 +26,12 @@ const patience = 30 * time.Second
 func start(t testing.TB, c Config) (d *Destination, stop func() error) {
 	t.Helper()
 	d = New(c)
+	return d, run(t, d)
+}
+
+// run runs d until the test ends, or stop is called.
+func run(t testing.TB, d *Destination) (stop func() error) {
+	t.Helper()
 	d.wait.least, d.wait.most = time.Millisecond, 20*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -43,7 +49,7 @@ func start(t testing.TB, c Config) (d *Destination, stop func() error) {
 		_ = stop()
 		balance(t, d)
 	})
-	return d, stop
+	return stop
 }
 
 // count returns one counter.

@@ -14,15 +14,18 @@ import (
 )
 
 // stream sends newline-delimited records over TCP, plain or inside TLS. A
-// record counts as delivered when the peer's kernel has acknowledged its bytes;
-// where the system cannot tell, when the connection lived on for a grace after
-// they were written. Records that were not acknowledged when a connection died
-// are sent again, each from its first byte.
+// record counts as delivered when the peer's kernel has acknowledged its bytes
+// and the connection lived on for a moment, or was ended in order; where the
+// system cannot tell what was acknowledged, when the connection lived on for
+// longer. Records that do not count when a connection dies are sent again, each
+// from its first byte: a peer that resets has thrown away what it had not read,
+// acknowledged or not, and a record that comes twice is better than none.
 type stream struct {
 	dial    func(ctx context.Context, network, address string) (net.Conn, error)
 	now     func() time.Time
 	target  Target
 	grace   time.Duration // where the kernel does not say what was acknowledged
+	settle  time.Duration // how long a connection must live on after an acknowledged record
 	trust   time.Duration // see landed
 	timeout time.Duration // of a TLS handshake
 }
@@ -38,7 +41,7 @@ const (
 )
 
 func newStream(c Config) *stream {
-	return &stream{dial: c.Dial, now: c.Now, target: c.Target, grace: time.Second, trust: time.Second, timeout: 10 * time.Second}
+	return &stream{dial: c.Dial, now: c.Now, target: c.Target, grace: time.Second, settle: 250 * time.Millisecond, trust: time.Second, timeout: 10 * time.Second}
 }
 
 func (s *stream) check() error {
@@ -91,7 +94,11 @@ func (s *stream) landed(c *connection, err error) uint64 {
 	// as not acknowledged.
 	written := c.written.Load()
 	if waiting, known := unacknowledged(c.raw); known {
-		return c.flight.land(written-int64(waiting), !c.secure)
+		acknowledged := written - int64(waiting)
+		if !errors.Is(err, io.EOF) {
+			acknowledged = min(acknowledged, c.flight.writtenBy(now.Add(-s.settle)))
+		}
+		return c.flight.land(acknowledged, !c.secure)
 	}
 	return c.flight.land(c.flight.writtenBy(now.Add(-s.grace)), !c.secure)
 }
@@ -229,7 +236,9 @@ func (c *connection) reason(ctx context.Context, write error) error {
 	_ = c.raw.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	<-c.gone
 	var late net.Error
-	if write != nil && errors.As(c.lost, &late) && late.Timeout() {
+	// A reset that the write was told of looks like an end in order to the
+	// reader: the kernel tells an error once.
+	if write != nil && (errors.Is(c.lost, io.EOF) || errors.As(c.lost, &late) && late.Timeout()) {
 		return write
 	}
 	return fmt.Errorf("the connection ended: %w", c.lost)
