@@ -247,7 +247,7 @@ func memory() int {
 func TestHeldConnectionsTakeLittleMemory(t *testing.T) {
 	var result served
 	inNamespace(t, "silent", task{Count: 1024, Hold: "60s"}, &result)
-	if result.Held != 1024 || result.Bytes > 12<<10 {
+	if result.Held != 1024 || result.Bytes > heldLimit {
 		t.Errorf("%d are held and take %d bytes each", result.Held, result.Bytes)
 	}
 }
