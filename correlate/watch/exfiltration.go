@@ -79,24 +79,24 @@ type pair struct {
 
 // volume is the bytes of the newest 24 hours and 7 days, the present ones included.
 type volume struct {
-	hours [24]uint64
-	days  [7]uint64
+	Hours [24]uint64 `json:"hours"`
+	Days  [7]uint64  `json:"days"`
 }
 
 func (v *volume) add(hour int64, n uint64) {
-	v.hours[hour%24] += n
-	v.days[hour/24%7] += n
+	v.Hours[hour%24] += n
+	v.Days[hour/24%7] += n
 }
 
 func (v *volume) day() (sum uint64) {
-	for _, n := range v.hours {
+	for _, n := range v.Hours {
 		sum += n
 	}
 	return sum
 }
 
 func (v *volume) week() (sum uint64) {
-	for _, n := range v.days {
+	for _, n := range v.Days {
 		sum += n
 	}
 	return sum
@@ -104,9 +104,9 @@ func (v *volume) week() (sum uint64) {
 
 // clear makes room for a new hour.
 func (v *volume) clear(hour int64) {
-	v.hours[hour%24] = 0
+	v.Hours[hour%24] = 0
 	if hour%24 == 0 {
-		v.days[hour/24%7] = 0
+		v.Days[hour/24%7] = 0
 	}
 }
 

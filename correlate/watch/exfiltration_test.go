@@ -1,7 +1,9 @@
 package watch
 
 import (
+	"encoding/json"
 	"math/rand/v2"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -130,4 +132,56 @@ func BenchmarkExfiltration(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N), "ns/record")
 	b.ReportMetric(2000, "limit-ns/record")
+}
+
+func TestExfiltrationRestored(t *testing.T) {
+	feed := func(x *Exfiltration, from, to int) {
+		r := rand.New(rand.NewPCG(1, uint64(from)))
+		start := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).UnixNano()
+		for i := from; i < to; i++ {
+			x.Carried(between(inside+r.Uint32N(40), outside+r.Uint32N(5)), r.Uint64N(30<<20), 100, start+int64(i)*60*second)
+		}
+	}
+	limits := func(c *ExfiltrationConfig) { c.Pairs, c.Day, c.Week = 100, 80<<20, 200<<20 }
+	x, whole := leak(t, limits)
+	feed(x, 0, 2000)
+	text, err := json.Marshal(x.Save())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var state ExfiltrationState
+	if err := json.Unmarshal(text, &state); err != nil {
+		t.Fatal(err)
+	}
+	y, half := leak(t, limits)
+	if err := y.Restore(state); err != nil {
+		t.Fatal(err)
+	}
+	*whole = nil
+	feed(x, 2000, 5000)
+	feed(y, 2000, 5000)
+	again, _ := json.Marshal(y.Save())
+	if text, _ = json.Marshal(x.Save()); len(*whole) == 0 || len(*whole) != len(*half) || len(again) != len(text) {
+		t.Errorf("%d records after a restore, %d without", len(*half), len(*whole))
+	}
+	for i, e := range *whole {
+		if o := (*half)[i]; !e.Time.Equal(o.Time) || e.Src != o.Src || e.Dst != o.Dst || e.Threat.State != o.Threat.State {
+			t.Fatalf("record %d is %+v, want %+v", i, o, e)
+		}
+	}
+	for why, damage := range map[string]func(*ExfiltrationState){
+		"a negative hour":       func(s *ExfiltrationState) { s.Hour = -1 },
+		"no address":            func(s *ExfiltrationState) { s.Pairs[0].Source = netip.Addr{} },
+		"a pair that is double": func(s *ExfiltrationState) { s.Pairs[1] = s.Pairs[0] },
+	} {
+		broken := y.Save()
+		damage(&broken)
+		if err := y.Restore(broken); err == nil || len(y.order) == 0 {
+			t.Errorf("%s: %v, %d pairs", why, err, len(y.order))
+		}
+	}
+	few, _ := leak(t, func(c *ExfiltrationConfig) { c.Pairs = 3 })
+	if err := few.Restore(state); err != nil || len(few.order) != 3 || len(few.index) != 3 {
+		t.Errorf("%v, %d pairs of 3", err, len(few.order))
+	}
 }

@@ -60,7 +60,7 @@ type pipes struct {
 	hand   int
 	leaves func(slot uint32) // is told before a flow is driven out
 
-	// A flow that began no later than lost may have been driven out while it lived.
+	// A flow that began no later than lost may have been forgotten while it lived.
 	// Then all that it carried is no burst, unless it began in the open interval.
 	lost         int64
 	start        int64 // of the open interval
@@ -147,9 +147,6 @@ func (t *pipes) evict() {
 		}
 	}
 	t.evictedFlows++
-	if p := &t.slots[victim]; !p.ended {
-		t.lost = max(t.lost, p.first)
-	}
 	t.leaves(victim)
 	t.free(victim)
 }
@@ -164,6 +161,9 @@ func (t *pipes) weaker(a, b uint32) bool {
 
 func (t *pipes) free(slot uint32) {
 	p := &t.slots[slot]
+	if !p.ended {
+		t.lost = max(t.lost, p.first)
+	}
 	delete(t.index, p.key)
 	moved := t.used[len(t.used)-1]
 	t.used[p.at], t.slots[moved].at = moved, p.at

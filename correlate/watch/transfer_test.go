@@ -198,6 +198,16 @@ func TestTransferForgetsIdleFlows(t *testing.T) {
 	if l.transfer.Len() != 0 || len(l.out) != 2 {
 		t.Errorf("%d flows, %d records after 10 idle intervals", l.transfer.Len(), len(l.out))
 	}
+	// The flow table ends it later, with all that it carried: that is no burst.
+	bytes := counts(l.transfer)["payload_bytes"]
+	l.flows[1].End = flow.Idle
+	l.transfer.Flow(l.flows[1])
+	if got := counts(l.transfer)["payload_bytes"]; got != bytes {
+		t.Errorf("%d bytes counted twice", got-bytes)
+	}
+	for range 10 {
+		l.tick()
+	}
 	before := counts(l.transfer)["intervals"]
 	l.transfer.Advance(l.at + 1e6*second)
 	if got := counts(l.transfer)["intervals"] - before; got > 2 {
