@@ -7,7 +7,7 @@ import (
 	"vft/correlate/spot"
 )
 
-// clampGamma limits the shape of the tails: the bare algorithm alarms ten times as
+// The shape of the tails is kept within these: the bare algorithm alarms ten times as
 // often as it promises when a short tail is taken for a bounded one.
 const gammaMin, gammaMax = 0, 0.8
 
