@@ -20,8 +20,10 @@ type ShardConfig struct {
 	Flow   flow.Config
 	Places int // of the distinct counts of Totals, see stat.NewTotals
 
-	Packet   func(p *packet.Parsed, now int64) // nil, or gets each packet after it was counted
-	Interval func(*stat.Interval)              // nil, or gets each closed interval, in order
+	// Packet is nil, or gets each packet after it was counted, with what it meant
+	// to its flow; 0 for one that belongs to none.
+	Packet   func(p *packet.Parsed, touch flow.Touch, now int64)
+	Interval func(*stat.Interval) // nil, or gets each closed interval, in order
 }
 
 // Limits of what a jump in the times of a file can cause.
@@ -78,9 +80,10 @@ func (s *Shard) Packet(pkt *Packet) {
 		s.count.Late++
 	}
 	s.interval.Counts.Add(p)
+	touch := flow.Touch(0)
 	switch {
 	case p.IP():
-		s.flow(p, pkt.Time)
+		touch = s.flow(p, pkt.Time)
 	case p.Network == packet.IPv4 || p.Network == packet.IPv6:
 		// A header too broken to hold addresses: in the totals the empty address
 		// is one more, as it is for tshark; it makes no flow.
@@ -88,17 +91,17 @@ func (s *Shard) Packet(pkt *Packet) {
 		s.totals.Tuples.Add(s.tuple(p))
 	}
 	if s.cfg.Packet != nil {
-		s.cfg.Packet(p, pkt.Time)
+		s.cfg.Packet(p, touch, pkt.Time)
 	}
 }
 
 // flow counts an IP packet in the flow table, and what is distinct about it
 // when it is the first of its kind. A later fragment says little of its flow, so
 // it is looked at each time.
-func (s *Shard) flow(p *packet.Parsed, now int64) {
+func (s *Shard) flow(p *packet.Parsed, now int64) flow.Touch {
 	touch := s.table.Packet(p, now)
 	if touch == 0 && p.FragOffset == 0 {
-		return
+		return touch
 	}
 	iv := s.interval
 	if touch&flow.NewFlow != 0 {
@@ -110,7 +113,7 @@ func (s *Shard) flow(p *packet.Parsed, now int64) {
 		s.totals.Tuples.Add(hash)
 		iv.AddEnds(p)
 		iv.AddFragment(p, hash)
-		return
+		return touch
 	}
 	if touch&flow.FirstOfFlow != 0 {
 		iv.Flows++
@@ -125,6 +128,7 @@ func (s *Shard) flow(p *packet.Parsed, now int64) {
 	if touch&flow.NewFlow != 0 {
 		s.totals.Tuples.Add(s.tuple(p))
 	}
+	return touch
 }
 
 // tuple is the 5-tuple as the packet alone tells it: where no transport header
