@@ -1,0 +1,340 @@
+package detect
+
+import (
+	"time"
+
+	"vft/capture/packet"
+)
+
+// Limits of the memory of first contacts.
+const (
+	maxContacts = 1 << 16
+	maxPairs    = 1 << 15
+	maxWaiting  = 1 << 15          // contacts that wait for an answer
+	answerTime  = 3 * second       // no answer for longer is a failure
+	forgetTime  = 30 * 60 * second // a contact that was not repeated for so long is a first one again
+)
+
+// technique is how a port was probed.
+type technique uint8
+
+const (
+	synProbe technique = iota
+	finProbe
+	nullProbe
+	xmasProbe
+	ackProbe
+	maimonProbe
+	udpProbe
+	sctpInit
+	ipProtocol
+	pingProbe
+	arpProbe
+)
+
+// outcome is what became of a contact.
+type outcome uint8
+
+const (
+	waiting    outcome = iota
+	useful             // data went both ways, or an answer came
+	refused            // RST, or an ICMP error
+	halfOpen           // the target accepted, and the source broke off
+	idle               // the connection was closed before its source sent a byte
+	unanswered         // nothing came for answerTime
+	unjudged           // left the memory while it waited
+)
+
+// tool is the program whose mark a SYN carries.
+type tool uint8
+
+const (
+	noTool tool = iota
+	nmap
+	masscan
+	zmap
+	mirai
+)
+
+var toolNames = [...]string{"", "nmap", "masscan", "zmap", "mirai"}
+
+// contact is one source that tried one port of one host with one technique.
+type contact struct {
+	src, dst   packet.Addr
+	at         int64
+	port       uint16 // or a protocol number
+	how        technique
+	end        outcome
+	by         tool
+	plain      bool // the SYN has no options of an operating system's stack
+	fragmented bool
+}
+
+// pair is what one source tried on one host, in the half-window that runs and
+// the one before it.
+type pair struct {
+	begin    int64
+	now      int16 // distinct ports without use
+	before   int16
+	failed   uint8 // of these, that failed for sure
+	marked   uint8 // of these, with the mark of a tool
+	connects uint8 // handshakes completed
+	half     uint8 // and broken off
+	listed   uint8
+	ports    [maxListed]uint16
+}
+
+const maxListed = 20
+
+// waiter is a contact that waits for its answer.
+type waiter struct {
+	key uint64
+	at  int64
+}
+
+// scans keeps the first contacts, judges them, and finds scans in them.
+type scans struct {
+	hash     hasher
+	episodes *episodes
+	contacts *cache[contact]
+	pairs    *cache[pair]
+	walks    *cache[walk]
+	fans     *cache[fan]
+	scanned  *cache[struct{}] // targets of scanners that were flagged
+	queue    []waiter         // a ring, oldest at head
+	head, n  int
+	overrun  uint64
+}
+
+func newScans(h hasher, e *episodes) *scans {
+	return &scans{
+		hash: h, episodes: e,
+		contacts: newCache[contact](maxContacts), pairs: newCache[pair](maxPairs),
+		walks: newCache[walk](maxWalks), fans: newCache[fan](maxFans), scanned: newCache[struct{}](maxScanned),
+		queue: make([]waiter, maxWaiting),
+	}
+}
+
+func (s *scans) key(src, dst packet.Addr, port uint16, how technique) uint64 {
+	if how > ackProbe && how != maimonProbe {
+		return s.hash.of(source(src), dst, uint64(port)|uint64(how)<<16)
+	}
+	return s.hash.of(source(src), dst, uint64(port)) // whatever its flags, TCP is answered the same
+}
+
+func (s *scans) pairKey(src, dst packet.Addr) uint64 { return s.hash.of(source(src), dst, 1<<32) }
+
+// begin notes that a packet began a flow to a port of its destination.
+func (s *scans) begin(p *packet.Parsed, port uint16, how technique, now int64) {
+	if many(p.Dst) || p.Src == p.Dst {
+		return
+	}
+	key := s.key(p.Src, p.Dst, port, how)
+	c, fresh := s.contacts.get(key, now)
+	if !fresh && (c.how == how || how == ackProbe) && now-c.at < forgetTime {
+		return
+	}
+	*c = contact{src: p.Src, dst: p.Dst, at: now, port: port, how: how}
+	if how == synProbe {
+		c.mark(p)
+	}
+	s.wait(key, now)
+	pr := s.pair(c, now)
+	pr.now++
+	if pr.listed < maxListed {
+		pr.ports[pr.listed] = port
+		pr.listed++
+	}
+	if int(pr.now+pr.before) >= verticalPorts {
+		s.vertical(c, pr, float64(pr.now+pr.before), verticalPorts, verticalWindow, now)
+	}
+}
+
+// pair returns the pair of a contact, moved on to the half-window of now.
+func (s *scans) pair(c *contact, now int64) *pair {
+	pr, fresh := s.pairs.get(s.pairKey(c.src, c.dst), now)
+	if fresh {
+		pr.begin = now
+		return pr
+	}
+	const half = int64(verticalWindow) / 2
+	if age := now - pr.begin; age >= half {
+		before := pr.now
+		if age >= 2*half {
+			before = 0
+		}
+		keep := *pr
+		*pr = pair{begin: now - age%half, before: max(before, 0), failed: keep.failed, marked: keep.marked, connects: keep.connects, half: keep.half, listed: keep.listed, ports: keep.ports}
+		if age >= forgetTime {
+			*pr = pair{begin: now}
+		}
+	}
+	return pr
+}
+
+// wait puts a contact in the queue of those that wait for an answer.
+func (s *scans) wait(key uint64, now int64) {
+	if s.n == len(s.queue) {
+		s.head = (s.head + 1) % len(s.queue)
+		s.n--
+		s.overrun++
+	}
+	s.queue[(s.head+s.n)%len(s.queue)] = waiter{key, now}
+	s.n++
+}
+
+// advance judges the contacts that had no answer in time.
+func (s *scans) advance(now int64) {
+	for s.n > 0 && now-s.queue[s.head].at > answerTime {
+		w := s.queue[s.head]
+		s.head = (s.head + 1) % len(s.queue)
+		s.n--
+		if c := s.contacts.find(w.key, now); c != nil && c.end == waiting && c.at == w.at {
+			s.judge(c, unanswered, now)
+		}
+	}
+}
+
+// close judges what still waits: a second is enough at the end of a capture,
+// and so is one of very many.
+func (s *scans) close(now int64) {
+	open := map[packet.Addr]int{}
+	for i := range s.n {
+		if c := s.contacts.find(s.queue[(s.head+i)%len(s.queue)].key, now); c != nil {
+			open[source(c.src)]++
+		}
+	}
+	for ; s.n > 0; s.n-- {
+		w := s.queue[s.head]
+		s.head = (s.head + 1) % len(s.queue)
+		c := s.contacts.find(w.key, now)
+		if c != nil && c.end == waiting && c.at == w.at && (now-c.at >= second || open[source(c.src)] >= horizontalHosts) {
+			s.judge(c, unanswered, now)
+		}
+	}
+}
+
+// ended tells what became of the contact of src with a port of dst.
+func (s *scans) ended(src, dst packet.Addr, port uint16, how technique, end outcome, now int64) {
+	if c := s.contacts.find(s.key(src, dst, port, how), now); c != nil {
+		s.judge(c, end, now)
+	}
+}
+
+// judge scores a contact. It is scored once, but what was taken for no answer
+// may still turn out to be useful.
+func (s *scans) judge(c *contact, end outcome, now int64) {
+	if c.end != waiting && !(c.end == unanswered && end == useful) {
+		return
+	}
+	late := c.end == unanswered
+	c.end = end
+	pr := s.pair(c, now)
+	switch end {
+	case useful:
+		pr.connects = bump(pr.connects)
+		if pr.now > 0 {
+			pr.now--
+		}
+		if !late {
+			s.succeeded(c, now)
+		}
+		return
+	case idle:
+		pr.connects = bump(pr.connects)
+	case halfOpen:
+		pr.half = bump(pr.half)
+	}
+	if s.episodes.running(s.verticalOf(c)) && int(pr.now+pr.before) >= verticalPorts {
+		s.vertical(c, pr, float64(pr.now+pr.before), verticalPorts, verticalWindow, now)
+	}
+	s.failed(c, pr, now)
+}
+
+func bump(n uint8) uint8 { return min(n, 254) + 1 }
+
+// mark reads what a SYN tells of the program that made it.
+func (c *contact) mark(p *packet.Parsed) {
+	if p.TransOff+20 > len(p.Data) || !p.HasFlags {
+		c.fragmented = p.Fragment
+		c.plain = true
+		return
+	}
+	header := p.Data[p.TransOff:]
+	size := int(header[12]>>4) * 4
+	c.plain = size < 32
+	c.fragmented = p.Fragment
+	switch {
+	case size == 24 && len(header) >= 24 && header[20] == 2 && p.Window&1023 == 0 && p.Window > 0 && p.Window <= 4096:
+		c.by = nmap // nmap -sS: one of four windows, a segment size and nothing more
+	case p.ID == 54321 && p.Window == 65535 && p.Network == packet.IPv4:
+		c.by = zmap
+	case size <= 24 && p.Network == packet.IPv4 && p.ID == (p.Dst.V4()^uint32(p.DstPort)^p.Seq)&0xffff && p.ID != 0:
+		c.by = masscan
+	case size == 20 && p.Network == packet.IPv4 && p.Seq == p.Dst.V4():
+		c.by = mirai
+	}
+}
+
+// scanName is the name of a technique in the words of nmap.
+func scanName(c *contact, pr *pair) string {
+	switch c.how {
+	case synProbe:
+		if pr.half > 0 || pr.connects == 0 && c.plain {
+			return "syn"
+		}
+		return "connect"
+	case finProbe:
+		return "fin"
+	case nullProbe:
+		return "null"
+	case xmasProbe:
+		return "xmas"
+	case ackProbe:
+		return "ack"
+	case maimonProbe:
+		return "maimon"
+	case udpProbe:
+		return "udp"
+	case sctpInit:
+		return "sctp_init"
+	case ipProtocol:
+		return "ip_protocol"
+	case pingProbe:
+		return "ping"
+	}
+	return "arp"
+}
+
+func transportName(how technique) string {
+	switch how {
+	case udpProbe:
+		return "udp"
+	case sctpInit:
+		return "sctp"
+	case pingProbe:
+		return "icmp"
+	case ipProtocol, arpProbe:
+		return ""
+	}
+	return "tcp"
+}
+
+func (s *scans) finding(kind string, c *contact, pr *pair, value, threshold float64, window time.Duration) *finding {
+	f := &finding{kind: kind, sensor: "scan", offender: c.src, scan: scanName(c, pr), transport: transportName(c.how), target: c.dst, port: c.port,
+		hasPort: c.how != pingProbe && c.how != arpProbe, value: value, threshold: threshold, window: window, quiet: scanQuiet}
+	if c.by != noTool {
+		f.more = append(f.more, detail{"tool", toolNames[c.by]})
+	}
+	if c.fragmented {
+		f.more = append(f.more, detail{"fragmented", true})
+	}
+	return f
+}
+
+func (s *scans) counts(yield func(string, uint64)) {
+	yield("scan_contacts_evicted", s.contacts.evicted)
+	yield("scan_pairs_evicted", s.pairs.evicted)
+	yield("scan_sources_evicted", s.walks.evicted+s.fans.evicted)
+	yield("scan_contacts_unjudged", s.overrun)
+}

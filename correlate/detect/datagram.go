@@ -1,0 +1,127 @@
+package detect
+
+import (
+	"vft/capture/flow"
+	"vft/capture/packet"
+)
+
+// Ports that some detection reads.
+const (
+	portFTP        = 21
+	portSSH        = 22
+	portDNS        = 53
+	portDHCPServer = 67
+	portDHCPClient = 68
+)
+
+// udp hands a UDP packet to each part that it concerns.
+func (d *Detections) udp(p *packet.Parsed, touch flow.Touch, now int64) {
+	if !p.HasPorts {
+		return
+	}
+	d.floods.udp(p, touch, now)
+	if touch&flow.NewFlow != 0 {
+		if !replies(p) && !traceroute(p) {
+			d.scans.begin(p, p.DstPort, udpProbe, now)
+		}
+	} else if touch&(flow.NewSide|flow.Reverse) == flow.NewSide|flow.Reverse {
+		d.scans.ended(p.Dst, p.Src, p.SrcPort, udpProbe, useful, now)
+	}
+	if reflects(p.SrcPort) || reflects(p.DstPort) {
+		d.amplify.packet(p, now)
+	}
+	switch {
+	case p.SrcPort == portDNS || p.DstPort == portDNS:
+		d.dns.packet(p, now)
+	case p.SrcPort == portDHCPServer && (p.DstPort == portDHCPClient || p.DstPort == portDHCPServer):
+		d.dhcp.packet(p, now)
+	}
+}
+
+// replies reports whether a datagram looks like an answer whose question was
+// not seen: from a service to a port that only clients use.
+func replies(p *packet.Parsed) bool { return p.SrcPort < 1024 && p.DstPort >= 1024 }
+
+// traceroute reports whether a datagram looks like one of the many that
+// traceroute sends, each to another port.
+func traceroute(p *packet.Parsed) bool {
+	return p.DstPort >= 33434 && p.DstPort < 33534 && p.TTL <= 32
+}
+
+// ICMP and ICMPv6 types.
+const (
+	echoReply        = 0
+	unreachable      = 3
+	echoRequest      = 8
+	unreachable6     = 1
+	echoRequest6     = 128
+	echoReply6       = 129
+	codeProtocol     = 2 // of unreachable
+	ipv4Header       = 20
+	ipv6Header       = 40
+	protocolUDP      = 17
+	protocolTCP      = 6
+	protocolSCTP     = 132
+	transportQuoted  = 4 // bytes of the transport header that are needed: its ports
+	nextHeaderOffset = 6
+)
+
+// icmp hands an ICMP packet to each part that it concerns.
+func (d *Detections) icmp(p *packet.Parsed, touch flow.Touch, now int64) {
+	if !p.HasICMP {
+		return
+	}
+	v6 := p.Transport == packet.ICMPv6
+	switch t := p.ICMPType; {
+	case !v6 && t == echoRequest || v6 && t == echoRequest6:
+		d.floods.icmp(p, true, now)
+		if touch&flow.NewFlow != 0 {
+			d.discovery.ping(p, d.scans, now)
+		}
+	case !v6 && t == echoReply || v6 && t == echoReply6:
+		d.floods.icmp(p, false, now)
+	case !v6 && t == unreachable || v6 && t == unreachable6:
+		d.refused(p, now)
+	}
+}
+
+// refused takes an error about a packet: its quotation says what was tried.
+func (d *Detections) refused(p *packet.Parsed, now int64) {
+	src, dst, proto, rest, ok := quoted(p.Payload(), p.Transport == packet.ICMPv6)
+	if !ok {
+		return
+	}
+	if p.ICMPCode == codeProtocol && p.Transport == packet.ICMP {
+		d.scans.ended(src, dst, uint16(proto), ipProtocol, refused, now)
+	}
+	if len(rest) < transportQuoted {
+		return
+	}
+	port := be16(rest[2:])
+	switch proto {
+	case protocolUDP:
+		d.scans.ended(src, dst, port, udpProbe, refused, now)
+	case protocolTCP:
+		d.scans.ended(src, dst, port, synProbe, refused, now)
+	case protocolSCTP:
+		d.scans.ended(src, dst, port, sctpInit, refused, now)
+	}
+}
+
+// quoted reads the IP header that an ICMP error quotes.
+func quoted(b []byte, v6 bool) (src, dst packet.Addr, proto uint8, rest []byte, ok bool) {
+	if v6 {
+		if len(b) < ipv6Header || b[0]>>4 != 6 {
+			return
+		}
+		return addr6(b[8:]), addr6(b[24:]), b[nextHeaderOffset], b[ipv6Header:], true
+	}
+	if len(b) < ipv4Header || b[0]>>4 != 4 || int(b[0]&15)*4 < ipv4Header || int(b[0]&15)*4 > len(b) {
+		return
+	}
+	return packet.Addr4(be32(b[12:])), packet.Addr4(be32(b[16:])), b[9], b[int(b[0]&15)*4:], true
+}
+
+func addr6(b []byte) packet.Addr {
+	return packet.Addr{Hi: uint64(be32(b))<<32 | uint64(be32(b[4:])), Lo: uint64(be32(b[8:]))<<32 | uint64(be32(b[12:]))}
+}

@@ -1,0 +1,179 @@
+package detect
+
+import (
+	"time"
+
+	"vft/capture/packet"
+)
+
+// Horizontal scan: the threshold random walk of Jung, Paxson, Berger and
+// Balakrishnan, "Fast Portscan Detection Using Sequential Hypothesis Testing"
+// (2004), with theta0 0.8, theta1 0.2 and alpha = beta = 0.01: each first
+// contact with a host that fails multiplies the likelihood ratio of its source
+// by 4, each that succeeds divides it by 4, and 99 flags. The walk is kept as a
+// logarithm, in halves of a step.
+const (
+	step          = 2    // a factor of 4
+	flagAt        = 7    // 4^3.5 = 128: the first that is 99 or more
+	creditMost    = -16  // how far successes may carry a source
+	idleMost      = 2    // how many idle connections count, half a step each: health checks are made of them
+	leastHosts    = 3    // fewer are no sweep, however sure
+	walkThreshold = 99.0 // in records
+	severityScan  = 50
+	maxWalks      = 1 << 15
+	maxFans       = 1 << 13
+	maxScanned    = 1 << 12
+	scanQuiet     = 60 * second
+	priorTime     = 300 * second // a target that was scanned so lately makes the next one who fails there suspect
+	walkHosts     = 8
+
+	// What the walk may not see: many hosts on one port that give no answer or
+	// no use. UDP and stray ACK segments count here alone, as silence there says
+	// little.
+	horizontalHosts  = 25
+	horizontalWindow = 5 * time.Minute
+)
+
+// walk is the random walk of one source.
+type walk struct {
+	last  int64
+	ratio int8
+	idles uint8
+	hosts uint8 // distinct ones that failed, exact up to walkHosts
+	n     uint8 // listed
+	list  [walkHosts]packet.Addr
+	ports [walkHosts]uint16
+}
+
+// fan counts the hosts that one source tried on one port without use.
+type fan struct {
+	begin       int64
+	now, before uint16
+}
+
+func (s *scans) walk(c *contact, now int64) *walk {
+	w, fresh := s.walks.get(s.hash.of(source(c.src), packet.Addr{}, 2<<32), now)
+	if !fresh && now-w.last > forgetTime {
+		*w = walk{}
+	}
+	w.last = now
+	return w
+}
+
+func (s *scans) succeeded(c *contact, now int64) {
+	if c.how == synProbe {
+		w := s.walk(c, now)
+		w.ratio = max(w.ratio-step, creditMost)
+	}
+}
+
+// failed takes a contact that was of no use.
+func (s *scans) failed(c *contact, pr *pair, now int64) {
+	if s.fan(c, now) >= horizontalHosts && c.how != ipProtocol {
+		s.horizontal(c, pr, nil, horizontalHosts, horizontalHosts, horizontalWindow, now)
+	}
+	if c.how == ackProbe || c.end == unanswered && c.how != synProbe {
+		return
+	}
+	w := s.walk(c, now)
+	s.slow(c, pr, w, now)
+	known := false
+	for i := range w.n {
+		known = known || w.list[i] == c.dst
+	}
+	if known {
+		return
+	}
+	if w.hosts == 0 && s.wasScanned(c, now) {
+		w.ratio += step
+	}
+	w.take(c)
+	if c.end != idle {
+		s.strengthen(c)
+	}
+	if w.ratio >= flagAt && w.hosts >= leastHosts {
+		s.horizontal(c, pr, w, power4(w.ratio), walkThreshold, time.Duration(forgetTime), now)
+	}
+}
+
+// take moves the walk by one contact that failed.
+func (w *walk) take(c *contact) {
+	weight := int8(step)
+	switch {
+	case c.end == idle && w.idles >= idleMost:
+		weight = 0
+	case c.end == idle:
+		weight = step / 2
+		w.idles++
+	case c.by != noTool:
+		weight = 2 * step
+	}
+	w.ratio = min(w.ratio+weight, 60)
+	if weight == 0 {
+		return
+	}
+	w.hosts = bump(w.hosts)
+	if w.n < walkHosts {
+		w.list[w.n], w.ports[w.n] = c.dst, c.port
+		w.n++
+	}
+}
+
+func (s *scans) strengthen(c *contact) {
+	s.walks.strengthen(s.hash.of(source(c.src), packet.Addr{}, 2<<32))
+}
+
+func power4(halves int8) float64 {
+	v := 1.0
+	for range halves / 2 {
+		v *= 4
+	}
+	if halves%2 == 1 {
+		v *= 2
+	}
+	return v
+}
+
+// fan counts a host in the fan of its source and port.
+func (s *scans) fan(c *contact, now int64) int {
+	f, fresh := s.fans.get(s.hash.of(source(c.src), packet.Addr{}, 3<<32|uint64(c.how)<<16|uint64(c.port)), now)
+	const half = int64(horizontalWindow) / 2
+	switch age := now - f.begin; {
+	case fresh || age >= 2*half:
+		*f = fan{begin: now}
+	case age >= half:
+		*f = fan{begin: f.begin + half, before: f.now}
+	}
+	f.now = min(f.now, 1<<15) + 1
+	return int(f.now) + int(f.before)
+}
+
+func (s *scans) scannedKey(c *contact) uint64 {
+	return s.hash.of(packet.Addr{}, c.dst, 4<<32|uint64(c.port))
+}
+
+// wasScanned reports whether somebody else was flagged for this target lately.
+func (s *scans) wasScanned(c *contact, now int64) bool {
+	key := s.scannedKey(c)
+	set := &s.scanned.sets[key>>8&s.scanned.mask]
+	for i := range 4 {
+		if set.keys[i] == key {
+			return tick(now)-set.used[i] <= uint32(priorTime>>24)
+		}
+	}
+	return false
+}
+
+func (s *scans) horizontal(c *contact, pr *pair, w *walk, value, threshold float64, window time.Duration, now int64) {
+	s.scanned.get(s.scannedKey(c), now)
+	f := s.finding("horizontal_scan", c, pr, value, threshold, window)
+	f.severity = severityScan
+	if w != nil {
+		f.pastHosts, f.pastPorts = w.list[:w.n], w.ports[:w.n]
+		for i := range w.n {
+			past := contact{dst: w.list[i], port: w.ports[i]}
+			s.scanned.get(s.scannedKey(&past), now)
+		}
+	}
+	s.episodes.note(f, now)
+}
