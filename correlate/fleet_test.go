@@ -20,7 +20,7 @@ type bench struct {
 	ids    *event.IDs
 }
 
-func newBench(t testing.TB, change func(*Rules)) *bench {
+func newBench(t interface{ Helper() }, change func(*Rules)) *bench {
 	t.Helper()
 	rules := DefaultRules()
 	if change != nil {

@@ -93,13 +93,12 @@ func (p *place) from(t window.Tick, ticks int32, r *Rule) bool {
 func (f *Fleet) campaign(h *hit, p *place) {
 	r, ticks := &f.rules.Rule[PortCampaign], f.ticks[PortCampaign]
 	n, since := p.wide.Add(h.tick, ticks)
-	usual, _ := p.rate.Usual()
 	p.rate.Add(h.tick, ticks)
 	if r.Off || float64(n) < r.Threshold || !p.from(h.tick, ticks, r) {
 		return
 	}
 	clients, _ := p.clients.Count(h.tick, ticks, nil)
-	if float64(clients) >= r.Threshold && unusual(n, max(usual, r.Floor*r.Window.Hours()), r.Probability) {
+	if float64(clients) >= r.Threshold && unusual(n, max(p.rate.Proven(), r.Floor*r.Window.Hours()), r.Probability) {
 		f.add(PortCampaign, float64(clients), r.Threshold, since)
 	}
 }
@@ -124,8 +123,8 @@ func unusual(n int, usual, probability float64) bool {
 func (f *Fleet) victim(h *hit, p *place) {
 	r, ticks := &f.rules.Rule[Victim], f.ticks[Victim]
 	n, since := p.wide.Add(h.tick, ticks)
-	usual, windows := p.rate.Usual()
 	p.rate.Add(h.tick, ticks)
+	usual, windows := p.rate.Usual()
 	sources, first := p.sources.Count(h.tick, ticks, nil)
 	limit := r.Factor * max(usual, 1)
 	switch {

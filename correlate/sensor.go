@@ -39,6 +39,7 @@ func (f *Fleet) foldLost(client string, at time.Time) {
 func (f *Fleet) lose(i *incident) {
 	i.lost = true
 	i.count++
+	i.proof.level = event.E1 // a client proves who it is
 	i.strongest, i.rank = SensorLost, f.weight(SensorLost, false, event.E1)
 	i.match(SensorLost, event.Match{Value: float64(i.count), Threshold: 1, Since: i.start})
 }

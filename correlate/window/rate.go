@@ -6,10 +6,10 @@ import "math"
 // moving average over whole windows that are past. The events of the window
 // that runs do not raise their own yardstick.
 type Rate struct {
-	usual float64 // events in a window
-	begin Tick    // of the window that runs
-	now   uint32  // events in it
-	past  uint32  // whole windows seen
+	average float64 // events in a window, as if there had been none before
+	begin   Tick    // of the window that runs
+	now     uint32  // events in it
+	past    uint32  // whole windows seen
 }
 
 // weight of the newest window: half of what is known is 34 windows old.
@@ -29,19 +29,24 @@ func (r *Rate) Add(t Tick, window int32) {
 
 // close ends the window that runs and n-1 empty ones after it.
 func (r *Rate) close(n uint32) {
-	if r.past == 0 {
-		r.usual = float64(r.now)
-	} else {
-		r.usual += weight * (float64(r.now) - r.usual)
-	}
-	r.usual *= math.Pow(1-weight, float64(n-1))
+	r.average += weight * (float64(r.now) - r.average)
+	r.average *= math.Pow(1-weight, float64(n-1))
 	r.now = 0
 	r.past += min(n, math.MaxUint32-r.past)
 }
 
-// Usual returns the average number of events in a window and over how many
-// windows it was learned.
-func (r *Rate) Usual() (events float64, windows uint32) { return r.usual, r.past }
+// Proven returns the average number of events in a window, in which the time
+// before the first event counts as quiet: a rate must last to be proven.
+func (r *Rate) Proven() float64 { return r.average }
+
+// Usual returns the average number of events in a window since the first event,
+// and over how many windows it was learned.
+func (r *Rate) Usual() (events float64, windows uint32) {
+	if r.past == 0 {
+		return 0, 0
+	}
+	return r.average / (1 - math.Pow(1-weight, float64(r.past))), r.past
+}
 
 // PoissonTail returns P(X >= k) for X with a Poisson distribution of mean
 // lambda.

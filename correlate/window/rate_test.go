@@ -9,21 +9,25 @@ import (
 	"pgregory.net/rapid"
 )
 
-// usual is the average as it is defined: the first whole window is where it
-// begins, each later one moves it by a fiftieth.
-func usual(times []Tick, window int32) (average float64, windows uint32) {
+// usual is the average as it is defined: of all whole windows since the first
+// event, each weighs 0.98 of the one after it; proven is the same with an endless
+// quiet before.
+func usual(times []Tick, window int32) (average, proven float64, windows uint32) {
 	counts := make([]float64, times[len(times)-1].Since(times[0])/window+1)
 	for _, t := range times {
 		counts[t.Since(times[0])/window]++
 	}
-	for i, n := range counts[:len(counts)-1] {
-		if i == 0 {
-			average = n
-		} else {
-			average += 0.02 * (n - average)
-		}
+	past := counts[:len(counts)-1]
+	weights := 0.0
+	for i, n := range past {
+		weight := 0.02 * math.Pow(0.98, float64(len(past)-1-i))
+		proven += weight * n
+		weights += weight
 	}
-	return average, uint32(len(counts) - 1)
+	if weights > 0 {
+		average = proven / weights
+	}
+	return average, proven, uint32(len(past))
 }
 
 func TestRateIsTheAverageOfPastWindows(t *testing.T) {
@@ -34,9 +38,9 @@ func TestRateIsTheAverageOfPastWindows(t *testing.T) {
 		for n, at := range times {
 			r.Add(at, window)
 			got, windows := r.Usual()
-			want, past := usual(times[:n+1], window)
-			if windows != past || math.Abs(got-want) > 1e-9*(1+want) {
-				t.Fatalf("after %d windows the average is %v; counted %v over %d", past, want, got, windows)
+			want, proven, past := usual(times[:n+1], window)
+			if windows != past || math.Abs(got-want) > 1e-9*(1+want) || math.Abs(r.Proven()-proven) > 1e-9*(1+want) {
+				t.Fatalf("after %d windows the average is %v (%v); counted %v (%v) over %d", past, want, proven, got, r.Proven(), windows)
 			}
 		}
 	})
@@ -47,7 +51,7 @@ func TestRateSurvivesAnyOrder(t *testing.T) {
 		var r Rate
 		for range rapid.IntRange(1, 50).Draw(t, "events") {
 			r.Add(Tick(rapid.Uint32().Draw(t, "at")), rapid.Int32Range(100, 1<<30).Draw(t, "window"))
-			if got, _ := r.Usual(); math.IsNaN(got) || got < 0 || got > 50 {
+			if got, _ := r.Usual(); math.IsNaN(got) || got < 0 || got > 51 || r.Proven() < 0 || r.Proven() > got*(1+1e-9) {
 				t.Fatalf("the average is %v", got)
 			}
 		}
