@@ -97,7 +97,7 @@ func TestShardTotals(t *testing.T) {
 	var seen []uint16
 	s := NewShard(ShardConfig{
 		Flow:   flow.Config{Emit: func(r *flow.Record) { ended = append(ended, *r) }},
-		Packet: func(p *packet.Parsed, now int64) { seen = append(seen, p.DstPort) },
+		Packet: func(p *packet.Parsed, _ flow.Touch, now int64) { seen = append(seen, p.DstPort) },
 	})
 	for i := range 10 {
 		frame := frameTo(uint16(80 + i%3))
