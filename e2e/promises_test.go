@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -428,11 +429,19 @@ func init() {
 
 // listenOn PORT... keeps ports busy.
 func listenOn() {
+	var all sync.WaitGroup
 	for _, port := range os.Args[1:] {
-		_, err := net.Listen("tcp", ":"+port)
+		listener, err := net.Listen("tcp", ":"+port)
 		fail(err)
+		all.Go(func() {
+			for {
+				conn, err := listener.Accept()
+				fail(err)
+				fail(conn.Close())
+			}
+		})
 	}
-	select {}
+	all.Wait()
 }
 
 // silentPeers TARGET N connects N times, 50 at a time, prints each of its own
