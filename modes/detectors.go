@@ -11,7 +11,9 @@ import (
 
 	"github.com/google/renameio/v2/maybe"
 
+	"vft/capture/packetlog"
 	"vft/correlate/anomalyzer"
+	"vft/correlate/detect"
 	"vft/correlate/watch"
 	"vft/modes/config"
 )
@@ -28,6 +30,7 @@ func (w *watcher) detectors(random [32]byte) error {
 	if err != nil {
 		return w.values.Invalid("spot-q", "with the other --spot- options: %v", err)
 	}
+	w.detect = detect.New(detect.Config{Seed: part(random, 3), Emit: w.finding})
 	methods := config.List[string](w.values, "anom-methods")
 	if len(methods) == 0 {
 		return nil
@@ -35,6 +38,12 @@ func (w *watcher) detectors(random [32]byte) error {
 	c := watch.DefaultTransferConfig()
 	c.Interval, c.Seed = w.values.Duration("transfer-interval"), part(random, 2)
 	c.Anomalyzer = w.anomalyzer(methods, random)
+	slow := watch.DefaultExfiltrationConfig()
+	slow.Seed = part(random, 4)
+	if w.leaks, err = watch.NewExfiltration(slow, w.finding); err != nil {
+		return err
+	}
+	c.Carried = w.leaks.Carried
 	if w.transfer, err = watch.NewTransfer(c, w.finding); err != nil {
 		return w.values.Invalid("anom-methods", "with the other --anom- options: %v", err)
 	}
@@ -66,18 +75,46 @@ func part(random [32]byte, n byte) [32]byte {
 	return random
 }
 
+// openPackets opens the packet log, when one is asked for.
+func (w *watcher) openPackets() error {
+	v := w.values
+	if !v.Bool("log-packets") {
+		return nil
+	}
+	if v.Text("log-dir") == "" {
+		return v.Invalid("log-packets", "needs --log-dir: where the packets of flows go first")
+	}
+	w.packets = packetlog.New(packetlog.Config{
+		Dir: v.Text("log-dir"), Archive: v.Text("archive-dir"), MaxFile: int64(v.Int("max-pcap-log-size")) * 1_000_000,
+		Rotations: v.Int("max-pcap-rotations"), Snaplen: v.Int("snaplen"), Log: w.log,
+	})
+	if err := w.packets.Open(); err != nil {
+		return cannotOpen(err)
+	}
+	return nil
+}
+
+// learned is what a host keeps of its traffic from one run to the next.
+type learned struct {
+	Statistics   watch.StatsState         `json:"statistics"`
+	Exfiltration *watch.ExfiltrationState `json:"exfiltration,omitempty"`
+}
+
 // restore lets the statistics go on with what an earlier run had learned.
 func (w *watcher) restore(path string) {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	var state watch.StatsState
+	var state learned
 	if err == nil {
 		err = json.Unmarshal(text, &state)
 	}
 	if err == nil {
-		err = w.stats.Restore(state)
+		err = w.stats.Restore(state.Statistics)
+	}
+	if err == nil && w.leaks != nil && state.Exfiltration != nil {
+		err = w.leaks.Restore(*state.Exfiltration)
 	}
 	if err != nil {
 		w.log.Warn().Msgf("what the statistics had learned is not used, they learn anew: %s", strings.ReplaceAll(fmt.Sprint(err), "\n", "; "))
@@ -86,7 +123,12 @@ func (w *watcher) restore(path string) {
 
 // save keeps what the statistics have learned.
 func (w *watcher) save(path string) {
-	text, err := json.Marshal(w.stats.Save())
+	state := learned{Statistics: w.stats.Save()}
+	if w.leaks != nil {
+		leaks := w.leaks.Save()
+		state.Exfiltration = &leaks
+	}
+	text, err := json.Marshal(state)
 	if err == nil {
 		err = maybe.WriteFile(path, append(text, '\n'), 0o600)
 	}

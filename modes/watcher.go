@@ -15,8 +15,10 @@ import (
 	"vft/capture"
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/capture/packetlog"
 	"vft/capture/process"
 	"vft/capture/stat"
+	"vft/correlate/detect"
 	"vft/correlate/watch"
 	"vft/event"
 	"vft/modes/config"
@@ -35,7 +37,10 @@ type watcher struct {
 	samples  []stat.Sample
 	due      int64 // when the open interval of the transfers ends; packet time
 	stats    *watch.Stats
-	transfer *watch.Transfer // nil: no method is chosen
+	detect   *detect.Detections
+	packets  *packetlog.Log      // nil: no packets are kept
+	leaks    *watch.Exfiltration // nil with transfer
+	transfer *watch.Transfer     // nil: no method is chosen
 	ids      *event.IDs
 	emit     event.Emit // findings and records
 	alerts   uint64
@@ -73,13 +78,14 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 		return nil, err
 	}
 	w.shard = capture.NewShard(capture.ShardConfig{
-		Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
+		Packet: w.parsed, Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
 		Flow: flow.Config{Max: v.Int("max-flows"), Seed: binary.LittleEndian.Uint64(random[:]), Emit: w.flow},
 	})
+	if err := w.openPackets(); err != nil {
+		return nil, err
+	}
 	if live {
-		if err := w.openLive(); err != nil {
-			return nil, err
-		}
+		return w, w.openLive()
 	}
 	return w, nil
 }
@@ -155,16 +161,37 @@ func (w *watcher) packet(p *capture.Packet) {
 func (w *watcher) measure(now int64) {
 	w.shard.Flows().Fresh(w.transfer.Flow)
 	w.transfer.Advance(now)
+	w.leaks.Advance(now)
 	every := int64(w.values.Duration("transfer-interval"))
 	w.due = now - (now%every+every)%every + every
 }
 
-// close ends what is open: the last interval, all flows, all episodes.
+// close ends what is open: the last interval, all flows, all episodes. Live, an
+// episode of a statistic goes on in the next run, with what was learned.
 func (w *watcher) close() {
 	w.shard.Close()
-	w.stats.Flush()
+	if w.live == nil {
+		w.stats.Flush()
+	}
 	if w.transfer != nil {
 		w.transfer.Flush()
+	}
+	w.detect.Close()
+	if w.packets != nil {
+		if err := w.packets.Close(); err != nil {
+			w.log.Warn().Err(err).Msg("the packet log is not closed in order")
+		}
+	}
+}
+
+// parsed takes a packet after it was counted.
+func (w *watcher) parsed(p *packet.Parsed, touch flow.Touch, now int64) {
+	w.detect.Packet(p, touch, now)
+	if w.packets == nil {
+		return
+	}
+	if key, ok := flow.KeyOf(p); ok {
+		w.packets.Packet(key, p.Link, now, p.Wire, p.Data)
 	}
 }
 
@@ -179,12 +206,20 @@ func (w *watcher) interval(iv *stat.Interval) {
 	}
 	w.samples = stat.AppendSamples(w.samples[:0], iv, w.chosen)
 	w.stats.Samples(w.samples)
+	w.detect.Advance(iv.End)
+	if w.packets != nil {
+		w.packets.Advance(iv.End)
+	}
 }
 
 // flow takes a flow that has ended.
 func (w *watcher) flow(r *flow.Record) {
 	if w.transfer != nil {
 		w.transfer.Flow(r)
+	}
+	w.detect.Flow(r)
+	if w.packets != nil {
+		defer w.packets.End(r.Key)
 	}
 	if w.values.Bool("flows") {
 		e := flowEvent(r)
@@ -200,8 +235,23 @@ func (w *watcher) finding(e event.Event) {
 			w.alerts++
 		}
 		e.Process = w.ownerOf(e.Transport, e.Src, e.Dst)
+		w.archive(&e)
 	}
 	w.record(e)
+}
+
+// archive keeps the packets that a finding is about.
+func (w *watcher) archive(e *event.Event) {
+	switch {
+	case w.packets == nil:
+	case e.Threat != nil:
+		if offender, err := netip.ParseAddr(e.Threat.Offender); err == nil {
+			w.packets.ArchiveHost(packet.AddrFrom(offender))
+		}
+	case e.Dst.IsValid():
+		w.packets.Archive(flow.Key{Src: packet.AddrFrom(e.Src.Addr()), Dst: packet.AddrFrom(e.Dst.Addr()),
+			SrcPort: e.Src.Port(), DstPort: e.Dst.Port(), Proto: protoOf(e.Transport), Ports: e.Src.Port() != 0})
+	}
 }
 
 // record gives an event its id and hands it on.
@@ -242,6 +292,11 @@ func transportOf(proto uint8) string {
 		return "sctp"
 	}
 	return ""
+}
+
+// protoOf is the IP protocol of a network.transport.
+func protoOf(transport string) uint8 {
+	return map[string]uint8{"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}[transport]
 }
 
 // owner is the process of the local end of a flow, if it is a local one.
