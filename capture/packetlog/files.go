@@ -69,15 +69,20 @@ func (l *Log) drop(f *logged, i int, why counter) {
 	l.count.add(why, 1)
 }
 
-// ifLost looks whether the newest file is what it was. If not, it is left to
-// whoever changed it, and the next packet begins a file.
+// ifLost looks whether the newest file is what it was. If not, the next packet
+// begins a file; in the archive, the other is left to whoever changed it.
 func (l *Log) ifLost(f *logged, err error) error {
 	if !errors.Is(err, errChanged) && !errors.Is(err, fs.ErrNotExist) {
 		return reason(err)
 	}
-	l.take(f.newest(), -charge(f.newest().size))
-	f.files = f.files[:len(f.files)-1]
 	f.fresh = true
+	last := len(f.files) - 1
+	if !f.files[last].archived {
+		l.drop(f, last, filesLost)
+		return errChanged
+	}
+	l.take(&f.files[last], -charge(f.files[last].size))
+	f.files = f.files[:last]
 	l.count.add(filesLost, 1)
 	return errChanged
 }

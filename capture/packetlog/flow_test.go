@@ -67,6 +67,7 @@ func TestRotation(t *testing.T) {
 				whole(t, archived)
 				all = numbers(t, archived)
 				consecutive(t, all, all[0], n)
+				readable(t, archived[len(archived)-1])
 			})
 		}
 	}
@@ -139,6 +140,7 @@ func TestAfterAlert(t *testing.T) {
 				t.Error("nothing dropped after the files were full")
 			}
 			whole(t, files)
+			readable(t, files...)
 			l.close()
 		})
 	}
@@ -296,6 +298,7 @@ func TestLinkTypes(t *testing.T) {
 	l.close()
 	files := filesIn(t, l.cfg.Archive)
 	whole(t, files)
+	readable(t, files...)
 	n := 0
 	for _, path := range files {
 		for _, p := range parse(t, path) {

@@ -99,6 +99,7 @@ func (l *Log) batch(f *logged) int {
 // rotate lets the next packet begin a file. A flow that alerted may replace half
 // of its files by what comes after, then no more: what led to the alert stays.
 func (l *Log) rotate(f *logged) {
+	f.busy = true
 	l.write(f)
 	l.closeFile(f)
 	f.fresh = true
