@@ -155,11 +155,11 @@ func (d *Detections) data(p *packet.Parsed, c *conn, key uint64, sender int, now
 // flagged takes a segment with SYN, FIN or RST, or without ACK.
 func (d *Detections) flagged(p *packet.Parsed, flags packet.Flags, key uint64, sender int, touch flow.Touch, now int64) {
 	switch {
-	case flags&(packet.SYN|packet.ACK|packet.RST) == packet.SYN:
+	case flags == packet.SYN:
 		d.syn(p, key, sender, touch, now)
-	case flags&(packet.SYN|packet.RST) == packet.SYN:
+	case flags == packet.SYN|packet.ACK:
 		d.synack(p, key, sender, touch, now)
-	case flags&packet.RST != 0:
+	case flags&(packet.SYN|packet.RST) == packet.RST:
 		d.rst(p, key, sender, touch, now)
 	case flags == packet.FIN|packet.ACK || flags == packet.FIN|packet.ACK|packet.PSH:
 		d.fin(p, key, sender, touch, now)

@@ -63,11 +63,13 @@ type contact struct {
 	src, dst   packet.Addr
 	at         int64
 	port       uint16 // or a protocol number
+	from       uint16 // source port
 	how        technique
 	end        outcome
 	by         tool
 	plain      bool // the SYN has no options of an operating system's stack
 	fragmented bool
+	doubtful   bool // counts only when it is refused
 }
 
 // pair is what one source tried on one host, in the half-window that runs and
@@ -81,6 +83,7 @@ type pair struct {
 	connects uint8 // handshakes completed
 	half     uint8 // and broken off
 	listed   uint8
+	from     uint16 // source port of the last ACK segment
 	ports    [maxListed]uint16
 }
 
@@ -134,15 +137,34 @@ func (s *scans) begin(p *packet.Parsed, port uint16, how technique, now int64) {
 	if !fresh && (c.how == how || how == ackProbe) && now-c.at < forgetTime {
 		return
 	}
-	*c = contact{src: p.Src, dst: p.Dst, at: now, port: port, how: how}
+	*c = contact{src: p.Src, dst: p.Dst, at: now, port: port, from: p.SrcPort, how: how}
 	if how == synProbe {
 		c.mark(p)
 	}
 	s.wait(key, now)
 	pr := s.pair(c, now)
+	c.doubtful = pr.doubts(p, how)
+	if !c.doubtful {
+		s.count(c, pr, now)
+	}
+}
+
+// doubts reports whether a packet may well be no probe: a fragment too small to
+// show its flags, or an ACK segment from another port than the last, as the
+// connections send that were open before the capture began.
+func (pr *pair) doubts(p *packet.Parsed, how technique) bool {
+	other := how == ackProbe && pr.from != p.SrcPort
+	if how == ackProbe {
+		pr.from = p.SrcPort
+	}
+	return other || p.Fragment
+}
+
+// count adds a port to those that were tried without use.
+func (s *scans) count(c *contact, pr *pair, now int64) {
 	pr.now++
 	if pr.listed < maxListed {
-		pr.ports[pr.listed] = port
+		pr.ports[pr.listed] = c.port
 		pr.listed++
 	}
 	if int(pr.now+pr.before) >= verticalPorts {
@@ -164,7 +186,7 @@ func (s *scans) pair(c *contact, now int64) *pair {
 			before = 0
 		}
 		keep := *pr
-		*pr = pair{begin: now - age%half, before: max(before, 0), failed: keep.failed, marked: keep.marked, connects: keep.connects, half: keep.half, listed: keep.listed, ports: keep.ports}
+		*pr = pair{begin: now - age%half, before: max(before, 0), failed: keep.failed, marked: keep.marked, connects: keep.connects, half: keep.half, listed: keep.listed, from: keep.from, ports: keep.ports}
 		if age >= forgetTime {
 			*pr = pair{begin: now}
 		}
@@ -198,17 +220,21 @@ func (s *scans) advance(now int64) {
 // close judges what still waits: a second is enough at the end of a capture,
 // and so is one of very many.
 func (s *scans) close(now int64) {
-	open := map[packet.Addr]int{}
+	open := map[uint64]int{}
 	for i := range s.n {
 		if c := s.contacts.find(s.queue[(s.head+i)%len(s.queue)].key, now); c != nil {
-			open[source(c.src)]++
+			open[s.hash.of(source(c.src), packet.Addr{}, 0)]++
+			open[s.pairKey(c.src, c.dst)]++
 		}
 	}
 	for ; s.n > 0; s.n-- {
 		w := s.queue[s.head]
 		s.head = (s.head + 1) % len(s.queue)
 		c := s.contacts.find(w.key, now)
-		if c != nil && c.end == waiting && c.at == w.at && (now-c.at >= second || open[source(c.src)] >= horizontalHosts) {
+		if c == nil || c.end != waiting || c.at != w.at {
+			continue
+		}
+		if now-c.at >= second || open[s.hash.of(source(c.src), packet.Addr{}, 0)] >= horizontalHosts || open[s.pairKey(c.src, c.dst)] >= slowPorts {
 			s.judge(c, unanswered, now)
 		}
 	}
@@ -230,6 +256,16 @@ func (s *scans) judge(c *contact, end outcome, now int64) {
 	late := c.end == unanswered
 	c.end = end
 	pr := s.pair(c, now)
+	if c.doubtful {
+		if end == unanswered && c.how == ackProbe {
+			s.swept(c, pr, now)
+		}
+		if end != refused && end != halfOpen {
+			return
+		}
+		c.doubtful = false
+		s.count(c, pr, now)
+	}
 	switch end {
 	case useful:
 		pr.connects = bump(pr.connects)

@@ -198,7 +198,7 @@ func source(a packet.Addr) packet.Addr {
 func many(a packet.Addr) bool {
 	if a.Is4() {
 		v := a.V4()
-		return v>>28 >= 14 || v == 0 || v&0xff == 0xff
+		return v>>28 == 14 || v == 0 || v&0xff == 0xff
 	}
 	return a.Hi>>56 == 0xff || a == packet.Addr{}
 }

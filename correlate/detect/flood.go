@@ -11,14 +11,15 @@ import (
 
 // Floods: packets per destination and second that nothing answers. Each kind
 // has a floor, and a destination that usually gets more needs ten times that.
-// What is spread over very many ports is a scan and left to it, unless it is
-// very much.
+// What few sources spread over very many ports is a scan and left to it, unless
+// it is very much.
 const (
 	maxTargets    = 1 << 13
 	severityFlood = 70
 	floodQuiet    = 30 * second
 	usualFactor   = 10 // how far above its average second a destination must be
 	scanPorts     = 32 // of 64 hashed ports: spread like a scan
+	scanSources   = 24 // of 64 hashed sources: a scan with its decoys has fewer
 	scanFactor    = 40 // such needs so many times the floor
 )
 
@@ -60,6 +61,7 @@ type target struct {
 	count   [floodKinds]int32
 	usual   [floodKinds]float32 // moving average over seconds without a flood
 	ports   uint64              // a bit for each hashed port
+	sources uint64              // a bit for each hashed source
 	port    uint16              // of the last
 	listed  bool                // among the candidates of this second
 	held    bool                // a flood is running: usual does not learn
@@ -109,7 +111,7 @@ func (t *target) roll(sec int64) {
 		}
 	}
 	t.count = [floodKinds]int32{}
-	t.second, t.ports, t.listed, t.held, t.votes, t.total = sec, 0, false, false, 0, 0
+	t.second, t.ports, t.sources, t.listed, t.held, t.votes, t.total = sec, 0, 0, false, false, 0, 0
 }
 
 // hit counts a packet against its destination.
@@ -121,6 +123,7 @@ func (f *floods) hit(p *packet.Parsed, kind floodKind, now int64) {
 	t.count[kind]++
 	t.total++
 	t.ports |= 1 << (uint32(p.DstPort) * 0x9e3779b1 >> 26)
+	t.sources |= 1 << (uint32(p.Src.Lo^p.Src.Hi) * 0x9e3779b1 >> 26)
 	t.port = p.DstPort
 	switch {
 	case t.suspect == p.Src:
@@ -193,7 +196,7 @@ func (f *floods) judge(t *target, now int64) {
 		if n < spec.floor || float32(n) < usualFactor*t.usual[k] && !f.episodes.running(t.finding(floodKind(k))) {
 			continue
 		}
-		if bits.OnesCount64(t.ports) >= scanPorts && n < scanFactor*spec.floor {
+		if bits.OnesCount64(t.ports) >= scanPorts && bits.OnesCount64(t.sources) < scanSources && n < scanFactor*spec.floor {
 			continue
 		}
 		if floodKind(k) == volumeACK && told[strayACK] || floodKind(k) == volumeUDP && told[floodUDP] {

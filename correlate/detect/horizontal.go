@@ -24,7 +24,7 @@ const (
 	maxFans       = 1 << 13
 	maxScanned    = 1 << 12
 	scanQuiet     = 60 * second
-	priorTime     = 300 * second // a target that was scanned so lately makes the next one who fails there suspect
+	priorTime     = 300 * second // a host that was scanned so lately makes the next who fails there suspect
 	walkHosts     = 8
 
 	// What the walk may not see: many hosts on one port that give no answer or
@@ -49,6 +49,7 @@ type walk struct {
 type fan struct {
 	begin       int64
 	now, before uint16
+	from        uint16 // source port of ACK segments
 }
 
 func (s *scans) walk(c *contact, now int64) *walk {
@@ -61,7 +62,7 @@ func (s *scans) walk(c *contact, now int64) *walk {
 }
 
 func (s *scans) succeeded(c *contact, now int64) {
-	if c.how == synProbe {
+	if c.how == synProbe || c.how == udpProbe {
 		w := s.walk(c, now)
 		w.ratio = max(w.ratio-step, creditMost)
 	}
@@ -69,8 +70,8 @@ func (s *scans) succeeded(c *contact, now int64) {
 
 // failed takes a contact that was of no use.
 func (s *scans) failed(c *contact, pr *pair, now int64) {
-	if s.fan(c, now) >= horizontalHosts && c.how != ipProtocol {
-		s.horizontal(c, pr, nil, horizontalHosts, horizontalHosts, horizontalWindow, now)
+	if f := s.fan(c, now); f.now+f.before >= horizontalHosts && c.how != ipProtocol {
+		s.horizontal(c, pr, nil, float64(f.now+f.before), horizontalHosts, horizontalWindow, now)
 	}
 	if c.how == ackProbe || c.end == unanswered && c.how != synProbe {
 		return
@@ -84,7 +85,7 @@ func (s *scans) failed(c *contact, pr *pair, now int64) {
 	if known {
 		return
 	}
-	if w.hosts == 0 && s.wasScanned(c, now) {
+	if w.hosts == 0 && s.wasScanned(c.dst, now) {
 		w.ratio += step
 	}
 	w.take(c)
@@ -134,8 +135,20 @@ func power4(halves int8) float64 {
 	return v
 }
 
+// swept takes an ACK segment that nobody answered. From one source port to many
+// hosts it is a sweep; from as many ports it is what open connections send.
+func (s *scans) swept(c *contact, pr *pair, now int64) {
+	f := s.fan(c, now)
+	if f.from != c.from {
+		f.now, f.before, f.from = 1, 0, c.from
+	}
+	if n := int(f.now) + int(f.before); n >= horizontalHosts {
+		s.horizontal(c, pr, nil, float64(n), horizontalHosts, horizontalWindow, now)
+	}
+}
+
 // fan counts a host in the fan of its source and port.
-func (s *scans) fan(c *contact, now int64) int {
+func (s *scans) fan(c *contact, now int64) *fan {
 	f, fresh := s.fans.get(s.hash.of(source(c.src), packet.Addr{}, 3<<32|uint64(c.how)<<16|uint64(c.port)), now)
 	const half = int64(horizontalWindow) / 2
 	switch age := now - f.begin; {
@@ -145,16 +158,14 @@ func (s *scans) fan(c *contact, now int64) int {
 		*f = fan{begin: f.begin + half, before: f.now}
 	}
 	f.now = min(f.now, 1<<15) + 1
-	return int(f.now) + int(f.before)
+	return f
 }
 
-func (s *scans) scannedKey(c *contact) uint64 {
-	return s.hash.of(packet.Addr{}, c.dst, 4<<32|uint64(c.port))
-}
+func (s *scans) scannedKey(host packet.Addr) uint64 { return s.hash.of(packet.Addr{}, host, 4<<32) }
 
-// wasScanned reports whether somebody else was flagged for this target lately.
-func (s *scans) wasScanned(c *contact, now int64) bool {
-	key := s.scannedKey(c)
+// wasScanned reports whether a scanner was flagged for this host lately.
+func (s *scans) wasScanned(host packet.Addr, now int64) bool {
+	key := s.scannedKey(host)
 	set := &s.scanned.sets[key>>8&s.scanned.mask]
 	for i := range 4 {
 		if set.keys[i] == key {
@@ -165,14 +176,13 @@ func (s *scans) wasScanned(c *contact, now int64) bool {
 }
 
 func (s *scans) horizontal(c *contact, pr *pair, w *walk, value, threshold float64, window time.Duration, now int64) {
-	s.scanned.get(s.scannedKey(c), now)
+	s.scanned.get(s.scannedKey(c.dst), now)
 	f := s.finding("horizontal_scan", c, pr, value, threshold, window)
 	f.severity = severityScan
 	if w != nil {
 		f.pastHosts, f.pastPorts = w.list[:w.n], w.ports[:w.n]
-		for i := range w.n {
-			past := contact{dst: w.list[i], port: w.ports[i]}
-			s.scanned.get(s.scannedKey(&past), now)
+		for _, host := range w.list[:w.n] {
+			s.scanned.get(s.scannedKey(host), now)
 		}
 	}
 	s.episodes.note(f, now)

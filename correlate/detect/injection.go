@@ -13,20 +13,21 @@ import (
 // first bytes of its latest segments are kept: an injected segment races the
 // real one, so it overlaps what came last.
 const (
-	maxBlocks         = 1 << 13 // connections whose segments are kept; 424 bytes each
+	maxBlocks         = 1 << 13 // connections whose segments are kept; 464 bytes each
 	keptSegments      = 8
-	keptBytes         = 44
+	keptBytes         = 46
 	resync            = 1 << 24 // a jump of the sequence number that far is another connection
 	severityInjection = 90
 	injectionQuiet    = 60 * second
+	raceTime          = 3 * second // an injected segment races the real one: what comes later is another fault
 )
 
 // kept is the beginning of one segment.
 type kept struct {
 	seq  uint32
+	at   uint32 // tick
 	side uint8
 	n    uint8
-	_    uint16
 	data [keptBytes]byte
 }
 
@@ -97,7 +98,7 @@ func (j *injection) segment(p *packet.Parsed, c *conn, key uint64, sender int, n
 	if int32(end-s.high) > 0 {
 		s.high = end
 	}
-	j.keep(p, c, key, sender)
+	j.keep(p, c, key, sender, now)
 }
 
 func distance(a, b uint32) uint32 {
@@ -108,7 +109,7 @@ func distance(a, b uint32) uint32 {
 }
 
 // keep stores the beginning of a segment.
-func (j *injection) keep(p *packet.Parsed, c *conn, key uint64, sender int) {
+func (j *injection) keep(p *packet.Parsed, c *conn, key uint64, sender int, now int64) {
 	b := &j.blocks[c.block]
 	if b.owner != key {
 		c.block = j.hand
@@ -121,7 +122,7 @@ func (j *injection) keep(p *packet.Parsed, c *conn, key uint64, sender int) {
 	}
 	k := &b.segments[b.next%keptSegments]
 	b.next++
-	k.seq, k.side = p.Seq, uint8(sender)
+	k.seq, k.at, k.side = p.Seq, tick(now), uint8(sender)
 	k.n = uint8(copy(k.data[:], p.Payload()))
 }
 
@@ -134,7 +135,7 @@ func (j *injection) overlap(p *packet.Parsed, c *conn, key uint64, sender int, n
 	}
 	for i := range min(b.next, keptSegments) {
 		k := &b.segments[i]
-		if int(k.side) != sender || k.n <= 1 {
+		if int(k.side) != sender || k.n <= 1 || tick(now)-k.at > uint32(raceTime>>24) {
 			continue
 		}
 		if agree(k, p.Seq, payload) || broken(p) {

@@ -24,17 +24,17 @@ func (s *scans) vertical(c *contact, pr *pair, value, threshold float64, window 
 	f := s.finding("vertical_scan", c, pr, value, threshold, window)
 	f.severity = severityScan
 	f.pastPorts = pr.ports[:pr.listed]
-	s.scanned.get(s.scannedKey(c), now)
+	s.scanned.get(s.scannedKey(c.dst), now)
 	s.episodes.note(f, now)
 }
 
 // slow counts a port that failed for sure.
 func (s *scans) slow(c *contact, pr *pair, w *walk, now int64) {
-	if c.end == idle || c.how == ipProtocol {
+	if c.end == idle && c.by == noTool || c.how == ipProtocol {
 		return
 	}
 	pr.failed = bump(pr.failed)
-	if c.by != noTool {
+	if c.by != noTool || c.how == finProbe || c.how == nullProbe || c.how == xmasProbe { // no stack sends these
 		pr.marked = bump(pr.marked)
 	}
 	switch {
