@@ -11,6 +11,7 @@ const (
 	maxContacts = 1 << 16
 	maxPairs    = 1 << 15
 	maxWaiting  = 1 << 15          // contacts that wait for an answer
+	perSecond   = 1 << 14          // first contacts that are looked at; a flood brings more, and they tell nothing new
 	answerTime  = 3 * second       // no answer for longer is a failure
 	forgetTime  = 30 * 60 * second // a contact that was not repeated for so long is a first one again
 )
@@ -106,7 +107,9 @@ type scans struct {
 	scanned  *cache[struct{}] // targets of scanners that were flagged
 	queue    []waiter         // a ring, oldest at head
 	head, n  int
+	budget   int // first contacts that this second may still bring
 	overrun  uint64
+	skipped  uint64
 }
 
 func newScans(h hasher, e *episodes) *scans {
@@ -114,7 +117,7 @@ func newScans(h hasher, e *episodes) *scans {
 		hash: h, episodes: e,
 		contacts: newCache[contact](maxContacts), pairs: newCache[pair](maxPairs),
 		walks: newCache[walk](maxWalks), fans: newCache[fan](maxFans), scanned: newCache[struct{}](maxScanned),
-		queue: make([]waiter, maxWaiting),
+		queue: make([]waiter, maxWaiting), budget: perSecond,
 	}
 }
 
@@ -132,11 +135,16 @@ func (s *scans) begin(p *packet.Parsed, port uint16, how technique, now int64) {
 	if many(p.Dst) || p.Src == p.Dst {
 		return
 	}
+	if s.budget <= 0 {
+		s.skipped++
+		return
+	}
 	key := s.key(p.Src, p.Dst, port, how)
 	c, fresh := s.contacts.get(key, now)
 	if !fresh && (c.how == how || how == ackProbe) && now-c.at < forgetTime {
 		return
 	}
+	s.budget--
 	*c = contact{src: p.Src, dst: p.Dst, at: now, port: port, from: p.SrcPort, how: how}
 	if how == synProbe {
 		c.mark(p)
@@ -207,6 +215,7 @@ func (s *scans) wait(key uint64, now int64) {
 
 // advance judges the contacts that had no answer in time.
 func (s *scans) advance(now int64) {
+	s.budget = perSecond
 	for s.n > 0 && now-s.queue[s.head].at > answerTime {
 		w := s.queue[s.head]
 		s.head = (s.head + 1) % len(s.queue)
@@ -373,4 +382,5 @@ func (s *scans) counts(yield func(string, uint64)) {
 	yield("scan_pairs_evicted", s.pairs.evicted)
 	yield("scan_sources_evicted", s.walks.evicted+s.fans.evicted)
 	yield("scan_contacts_unjudged", s.overrun)
+	yield("scan_contacts_skipped", s.skipped)
 }

@@ -116,10 +116,12 @@ func (t *target) roll(sec int64) {
 
 // hit counts a packet against its destination.
 func (f *floods) hit(p *packet.Parsed, kind floodKind, now int64) {
-	if many(p.Dst) {
-		return
+	if !many(p.Dst) {
+		f.add(f.target(p.Dst, now), p, kind)
 	}
-	t := f.target(p.Dst, now)
+}
+
+func (f *floods) add(t *target, p *packet.Parsed, kind floodKind) {
 	t.count[kind]++
 	t.total++
 	t.ports |= 1 << (uint32(p.DstPort) * 0x9e3779b1 >> 26)
@@ -135,13 +137,12 @@ func (f *floods) hit(p *packet.Parsed, kind floodKind, now int64) {
 	}
 	if t.count[kind] >= floodSpecs[kind].floor && !t.listed && len(f.suspects) < cap(f.suspects) {
 		t.listed = true
-		f.suspects = append(f.suspects, f.key(p.Dst))
+		f.suspects = append(f.suspects, f.key(t.addr))
 	}
 }
 
 // less takes back one count of a host.
-func (f *floods) less(a packet.Addr, kind floodKind, now int64) {
-	t := f.target(a, now)
+func (t *target) less(kind floodKind) {
 	if t.count[kind] > -1<<30 {
 		t.count[kind]--
 	}
@@ -150,30 +151,37 @@ func (f *floods) less(a packet.Addr, kind floodKind, now int64) {
 func (f *floods) opened(p *packet.Parsed, now int64) { f.hit(p, floodSYN, now) }
 
 // completed takes the segment of a client that completes a handshake.
-func (f *floods) completed(p *packet.Parsed, now int64) { f.less(p.Dst, floodSYN, now) }
+func (f *floods) completed(p *packet.Parsed, now int64) { f.target(p.Dst, now).less(floodSYN) }
 
 func (f *floods) stray(p *packet.Parsed, kind floodKind, now int64) { f.hit(p, kind, now) }
 
 // answered takes the first packet that answers a flow.
-func (f *floods) answered(p *packet.Parsed, kind floodKind, now int64) { f.less(p.Src, kind, now) }
+func (f *floods) answered(p *packet.Parsed, kind floodKind, now int64) {
+	f.target(p.Src, now).less(kind)
+}
 
 // ack takes a segment without data of no connection.
 func (f *floods) ack(p *packet.Parsed, now int64) { f.hit(p, volumeACK, now) }
 
 func (f *floods) udp(p *packet.Parsed, touch flow.Touch, now int64) {
-	f.hit(p, volumeUDP, now)
-	f.less(p.Src, volumeUDP, now)
-	if touch&flow.NewFlow != 0 {
-		f.hit(p, floodUDP, now)
-	} else if touch&(flow.NewSide|flow.Reverse) == flow.NewSide|flow.Reverse {
-		f.less(p.Src, floodUDP, now)
+	if !many(p.Dst) {
+		to := f.target(p.Dst, now)
+		f.add(to, p, volumeUDP)
+		if touch&flow.NewFlow != 0 {
+			f.add(to, p, floodUDP)
+		}
+	}
+	from := f.target(p.Src, now)
+	from.less(volumeUDP)
+	if touch&(flow.NewFlow|flow.NewSide|flow.Reverse) == flow.NewSide|flow.Reverse {
+		from.less(floodUDP)
 	}
 }
 
 func (f *floods) icmp(p *packet.Parsed, request bool, now int64) {
 	f.hit(p, floodICMP, now)
 	if request {
-		f.less(p.Src, floodICMP, now)
+		f.target(p.Src, now).less(floodICMP)
 	}
 }
 
