@@ -18,15 +18,12 @@ import (
 
 func child(part string) {
 	dir := os.Getenv("VFT_PACKETLOG_DIR")
-	switch part {
-	case "endless":
-		endless(dir)
-	case "disks":
-		if err := disks(dir); err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		fmt.Println("done")
+	if part != "disks" {
+		endless(dir, sizesOf(part))
+	}
+	if err := disks(dir); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
 	}
 }
 

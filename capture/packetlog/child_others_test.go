@@ -4,4 +4,4 @@ package packetlog
 
 import "os"
 
-func child(string) { endless(os.Getenv("VFT_PACKETLOG_DIR")) }
+func child(part string) { endless(os.Getenv("VFT_PACKETLOG_DIR"), sizesOf(part)) }

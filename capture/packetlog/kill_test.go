@@ -1,12 +1,12 @@
 package packetlog
 
 import (
-	"bufio"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -25,14 +25,22 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// endless logs packets of all sizes in eight flows, which alert now and then,
-// until it is killed. It says a byte for every hundred packets.
-func endless(dir string) {
-	l := New(Config{Dir: filepath.Join(dir, "log"), Archive: filepath.Join(dir, "archive"), MaxFile: 256 << 10, Rotations: 4, MaxOpen: 4, Log: zerolog.Nop()})
+// sizesOf returns the sizes of the packets of each flow of a writer: all below a
+// line, or longer ones among them.
+func sizesOf(part string) [][]int {
+	if part == "short" {
+		return [][]int{{62}, {1514}, {1514}, {4036}, {1514, 590}, {4052, 62, 62}, {3000, 4020}, {1000}}
+	}
+	return [][]int{{62}, {1514}, {4052, 62, 62, 4053}, {9000, 62, 62, 62, 62}, {65549, 62, 62, 62, 62, 62, 62}}
+}
+
+// endless logs packets of some flows, which alert now and then,
+// until it is killed. It says a byte when it has begun.
+func endless(dir string, sizes [][]int) {
+	l := New(Config{Dir: filepath.Join(dir, "log"), Archive: filepath.Join(dir, "archive"), MaxFile: 1 << 20, Rotations: 4, Log: zerolog.Nop()})
 	if err := l.Open(); err != nil {
 		panic(err)
 	}
-	sizes := [][]int{{62}, {1514}, {62, 1514, 590}, {4052, 4053}, {9000}, {65549, 62}, {62, 3000, 4020}, {4036}}
 	frames := map[int][]byte{}
 	for n := 0; ; n++ {
 		k := n % len(sizes)
@@ -42,7 +50,7 @@ func endless(dir string) {
 		}
 		setNumber(frames[size], n)
 		l.Packet(key(k), packet.LinkEthernet, timeOf(n), size, frames[size])
-		if n%100 == 0 {
+		if n == 1000 {
 			os.Stdout.Write([]byte{'.'})
 		}
 		if n%1777 == 0 {
@@ -58,8 +66,8 @@ func TestKill(t *testing.T) {
 	dir := t.TempDir()
 	logDir, archive := filepath.Join(dir, "log"), filepath.Join(dir, "archive")
 	random := rand.New(rand.NewPCG(1, uint64(os.Getpid())))
-	for run := range 15 {
-		killEndless(t, dir, 1+random.IntN(400))
+	for run := range 40 {
+		killEndless(t, dir, []string{"short", "long"}[run%2], time.Duration(random.IntN(40_000_000)))
 		before := filesIn(t, archive)
 		all := append(filesIn(t, logDir), before...)
 		for _, path := range all {
@@ -90,11 +98,13 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// killEndless starts a writer and kills it after it has said n bytes.
-func killEndless(t *testing.T, dir string, n int) {
+// killEndless starts a writer and kills it some time after it has begun. The
+// time is not waited for anything: it makes the moment random, which a byte that
+// the writer says would tie to the place where it says it.
+func killEndless(t *testing.T, dir, part string, after time.Duration) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"=endless", "VFT_PACKETLOG_DIR="+dir)
+	cmd.Env = append(os.Environ(), childVariable+"="+part, "VFT_PACKETLOG_DIR="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -102,13 +112,10 @@ func killEndless(t *testing.T, dir string, n int) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	r := bufio.NewReaderSize(out, 16)
-	for range n {
-		if _, err := r.ReadByte(); err != nil {
-			t.Errorf("the writer ended by itself: %v", err)
-			break
-		}
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Errorf("the writer did not begin: %v", err)
 	}
+	<-time.NewTimer(after).C
 	cmd.Process.Kill()
 	cmd.Wait()
 }
