@@ -12,7 +12,7 @@ import (
 // ARP spoofing: replies that nobody asked for, sent again and again to one
 // host; an address that changes its MAC that way; two MACs for the gateway. A
 // host that moves announces itself to all, which is no attack, unless the old
-// one still speaks.
+// one still speaks. A host that answers from two cards is none either.
 const (
 	maxBindings   = 1 << 12
 	spoofReplies  = 3 // replies to one host that it did not ask for
@@ -25,7 +25,8 @@ const (
 type binding struct {
 	mac, before [6]byte
 	since       int64 // of mac
-	unasked     uint8 // replies in a row that nobody asked for
+	forced      bool  // mac, or before, came with a reply that nobody asked for
+	unasked     uint8 // such replies in a row
 	first       int64 // of these
 }
 
@@ -66,11 +67,12 @@ func (a *arpSpoof) packet(p *packet.Parsed, now int64) {
 	directed := p.HasMAC && p.DstMAC[0]&1 == 0 && p.Src != p.Dst
 	changed := !fresh && b.mac != p.ARPSender
 	returned := changed && b.before == p.ARPSender && now-b.since < int64(spoofWindow)
+	forced := unasked || b.forced && returned
 	if fresh || changed {
-		b.before, b.mac, b.since = b.mac, p.ARPSender, now
+		b.before, b.mac, b.since, b.forced = b.mac, p.ARPSender, now, unasked
 	}
 	switch {
-	case changed && (returned || slices.Contains(a.gateways, p.Src)):
+	case changed && (returned && forced || slices.Contains(a.gateways, p.Src)):
 		a.report(p, b, "two_macs", 2, 2, now)
 	case changed && unasked && directed:
 		a.report(p, b, "changed", 1, 1, now)

@@ -96,9 +96,9 @@ func (s *set) victim(now uint32) (worst int) {
 		if s.keys[i] == 0 {
 			return i
 		}
-		age := min(now-s.used[i], 1<<30)
-		if s.strong>>i&1 == 0 || age > stale {
-			age += 1 << 30
+		age := uint32(max(int32(now-s.used[i]), 0)) >> 1
+		if s.strong>>i&1 == 0 || age > stale/2 {
+			age |= 1 << 30
 		}
 		if age >= most {
 			most, worst = age, i

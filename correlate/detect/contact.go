@@ -8,12 +8,12 @@ import (
 
 // Limits of the memory of first contacts.
 const (
-	maxContacts = 1 << 16
-	maxPairs    = 1 << 15
-	maxWaiting  = 1 << 15          // contacts that wait for an answer
-	perSecond   = 1 << 14          // first contacts that are looked at; a flood brings more, and they tell nothing new
-	answerTime  = 3 * second       // no answer for longer is a failure
-	forgetTime  = 30 * 60 * second // a contact that was not repeated for so long is a first one again
+	maxFirst   = 1 << 16
+	maxPairs   = 1 << 15
+	maxWaiting = 1 << 15          // contacts that wait for an answer
+	perSecond  = 1 << 14          // first contacts that are looked at; a flood brings more, and they tell nothing new
+	answerTime = 3 * second       // no answer for longer is a failure
+	forgetTime = 30 * 60 * second // a contact that was not repeated for so long is a first one again
 )
 
 // technique is how a port was probed.
@@ -115,7 +115,7 @@ type scans struct {
 func newScans(h hasher, e *episodes) *scans {
 	return &scans{
 		hash: h, episodes: e,
-		contacts: newCache[contact](maxContacts), pairs: newCache[pair](maxPairs),
+		contacts: newCache[contact](maxFirst), pairs: newCache[pair](maxPairs),
 		walks: newCache[walk](maxWalks), fans: newCache[fan](maxFans), scanned: newCache[struct{}](maxScanned),
 		queue: make([]waiter, maxWaiting), budget: perSecond,
 	}
@@ -221,7 +221,7 @@ func (s *scans) advance(now int64) {
 		s.head = (s.head + 1) % len(s.queue)
 		s.n--
 		if c := s.contacts.find(w.key, now); c != nil && c.end == waiting && c.at == w.at {
-			s.judge(c, unanswered, now)
+			s.judge(c, unanswered, w.at+answerTime)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"bytes"
 	"math"
 	"time"
 
@@ -35,7 +36,6 @@ type domain struct {
 	begin    int64
 	source   packet.Addr
 	sketch   [sketchBits / 64]uint64
-	bits     uint16
 	asked    uint32
 	random   uint32
 	carriers uint32 // TXT and NULL questions
@@ -104,21 +104,24 @@ func (t *dnsTunnel) read(b []byte) (name, rest []byte) {
 // registered returns where the registered domain in a name begins: its last two
 // labels, or three when the last two look like "co.uk".
 func registered(name []byte) int {
-	at, labels := len(name), 0
-	end := len(name)
-	for i := len(name) - 1; i >= -1; i-- {
-		if i >= 0 && name[i] != '.' {
-			continue
-		}
-		labels++
-		at = i + 1
-		short := labels == 2 && end-at <= 3 && len(name)-end == 3
-		if labels == 3 || labels == 2 && !short {
-			return at
-		}
-		end = i
+	last := bytes.LastIndexByte(name, '.')
+	if last < 0 {
+		return 0
 	}
-	return at
+	second := bytes.LastIndexByte(name[:last], '.')
+	if second >= 0 && len(name)-last == 3 && common(name[second+1:last]) {
+		return bytes.LastIndexByte(name[:second], '.') + 1
+	}
+	return second + 1
+}
+
+// common reports whether below a country the label is one that many share.
+func common(label []byte) bool {
+	switch string(label) {
+	case "ac", "co", "com", "edu", "go", "gov", "ne", "net", "or", "org":
+		return true
+	}
+	return false
 }
 
 func (t *dnsTunnel) key(src packet.Addr, base []byte) uint64 {
