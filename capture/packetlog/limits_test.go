@@ -48,7 +48,7 @@ func TestMaxFlows(t *testing.T) {
 
 // Thousands of flows that strangers make stay within every limit.
 func TestHostileFlows(t *testing.T) {
-	const flows, maxFlows, maxOpen, quota = 20_000, 3000, 16, 4 << 20
+	const flows, maxFlows, maxOpen, quota = 8000, 1500, 16, 2 << 20
 	l := open(t, Config{MaxFlows: maxFlows, MaxOpen: maxOpen, Quota: quota, MaxFile: 64 << 10})
 	for n := range flows {
 		k := key(n)
