@@ -18,8 +18,8 @@ import (
 	"vft/event"
 )
 
-// shared returns a directory of reference data.
-func shared(t testing.TB, name string) string {
+// reference returns a directory of reference data.
+func reference(t testing.TB, name string) string {
 	root := os.Getenv("VFT_CORPUS")
 	if root == "" {
 		root = filepath.Join("..", "..", "..", "shared")
@@ -194,7 +194,7 @@ func (l *label) sources() []string {
 // Every attack that the corpus tells of is found, named rightly, with its
 // source, within five seconds of its end.
 func TestLabels(t *testing.T) {
-	root := shared(t, "corpus")
+	root := reference(t, "corpus")
 	b, err := os.ReadFile(filepath.Join(root, "LABELS.json"))
 	if err != nil {
 		t.Fatal(err)
@@ -267,7 +267,7 @@ func TestNormal(t *testing.T) {
 }
 
 func captures(t testing.TB, folder string) (paths []string) {
-	all, err := filepath.Glob(filepath.Join(shared(t, "corpus"), folder, "*"))
+	all, err := filepath.Glob(filepath.Join(reference(t, "corpus"), folder, "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +338,7 @@ func TestOtherAttacks(t *testing.T) {
 
 // The same packets give the same records, byte for byte.
 func TestSameRecords(t *testing.T) {
-	path := filepath.Join(shared(t, "corpus"), "attack", "lab_mixed_240s_snap128.pcap")
+	path := filepath.Join(reference(t, "corpus"), "attack", "lab_mixed_240s_snap128.pcap")
 	write := func(seed byte) string {
 		b, err := json.Marshal(replay(t, path, Config{Seed: [32]byte{seed}}).records)
 		if err != nil {

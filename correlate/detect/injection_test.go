@@ -8,7 +8,7 @@ import (
 // What HoneyBadger reported of each capture, in its kinds; retransmissions are
 // no attack.
 func TestInjection(t *testing.T) {
-	dir := filepath.Join(shared(t, "golden"), "tcpattack")
+	dir := filepath.Join(reference(t, "golden"), "tcpattack")
 	for _, c := range []struct{ file, kind, why string }{
 		{"benign", "", "an ordinary connection"},
 		{"benign_retransmit", "", "the same bytes again, and in other segments"},
