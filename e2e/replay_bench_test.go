@@ -1,0 +1,103 @@
+package e2e
+
+import (
+	"bufio"
+	bytesof "encoding/binary"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// BenchmarkReplay replays two million packets with everything on (flows, all
+// statistics, transfers, all detections) and, beside it, what else reads
+// captures into flows on this machine. It prints CPU time per packet.
+func BenchmarkReplay(b *testing.B) {
+	const packets = 2_000_000
+	file := filepath.Join(b.TempDir(), "big.pcap")
+	if err := repeat(filepath.Join("..", "testdata", "mixed.pcap"), file, packets); err != nil {
+		b.Fatal(err)
+	}
+	out := b.TempDir()
+	for b.Loop() {
+		ours := cpuOf(b, exec.Command(binary, "standalone", "--pcapfile", file, "--dest", "file://"+filepath.Join(out, "records"), "--data-dir", out))
+		b.ReportMetric(perPacket(ours, packets), "vft-ns/packet")
+		if path, err := exec.LookPath("softflowd"); err == nil {
+			theirs := cpuOf(b, exec.Command(path, "-r", file, "-n", "127.0.0.1:9", "-p", filepath.Join(out, "pid"), "-c", filepath.Join(out, "ctl")))
+			b.ReportMetric(perPacket(theirs, packets), "softflowd-ns/packet")
+			b.ReportMetric(float64(theirs)/float64(ours), "x-faster-than-softflowd")
+			b.ReportMetric(2, "limit-x-faster")
+		}
+		if path, err := exec.LookPath("nfpcapd"); err == nil {
+			theirs := cpuOf(b, exec.Command(path, "-r", file, "-l", out))
+			b.ReportMetric(perPacket(theirs, packets), "nfpcapd-ns/packet")
+			b.ReportMetric(float64(theirs)/float64(ours), "x-faster-than-nfpcapd")
+		}
+	}
+}
+
+func perPacket(d time.Duration, n int) float64 { return float64(d.Nanoseconds()) / float64(n) }
+
+// cpuOf runs a command to its end and returns its user and system time.
+func cpuOf(b *testing.B, cmd *exec.Cmd) time.Duration {
+	b.Helper()
+	limit := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer limit.Stop()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("%s: %v\n%.500s", cmd.Path, err, out)
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+}
+
+// repeat writes a capture again and again, each time later and with other
+// addresses, until there are n packets. It reads what testdata/make writes:
+// little-endian pcap of Ethernet with microseconds or nanoseconds.
+func repeat(from, to string, n int) error {
+	data, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	w := bufio.NewWriterSize(file, 1<<20)
+	if _, err := w.Write(data[:24]); err != nil {
+		return err
+	}
+	first := bytesof.LittleEndian.Uint32(data[24:])
+	span := uint32(0)
+	for round := uint32(0); n > 0; round++ {
+		for at := 24; at < len(data) && n > 0; n-- {
+			size := int(bytesof.LittleEndian.Uint32(data[at+8:]))
+			record := append([]byte(nil), data[at:at+16+size]...)
+			seconds := bytesof.LittleEndian.Uint32(record)
+			span = max(span, seconds-first+1)
+			bytesof.LittleEndian.PutUint32(record, seconds+round*span/8)
+			vary(record[16:], round)
+			if _, err := w.Write(record); err != nil {
+				return err
+			}
+			at += 16 + size
+		}
+		if span == 0 {
+			return fmt.Errorf("%s holds no packets", from)
+		}
+	}
+	return w.Flush()
+}
+
+// vary gives an IPv4 packet the addresses of another round; both ends by the
+// same rule, so that answers stay answers.
+func vary(frame []byte, round uint32) {
+	if len(frame) < 34 || bytesof.BigEndian.Uint16(frame[12:]) != 0x0800 {
+		return
+	}
+	for _, at := range []int{26, 30} {
+		frame[at+1] ^= byte(round >> 8)
+		frame[at+2] ^= byte(round)
+	}
+}
