@@ -162,7 +162,7 @@ func TestSpoofedFlood(t *testing.T) {
 	b := newBench(t, func(r *Rules) { r.Keys = 1024 })
 	b.hit(0, "203.0.113.7", "alpha", 1001) // the real one, slowly
 	forged := func(i int) string { return fmt.Sprintf("100.%d.%d.%d", 64+i>>16, i>>8&255, i&255) }
-	const flood = 1 << 18
+	const flood = 1 << 17
 	for i := range flood {
 		b.probe(1+float64(i)/100, forged(i), []string{"alpha", "beta"}[i%2], uint16(1+i%5000))
 		if i%4096 == 0 {

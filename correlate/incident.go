@@ -203,7 +203,11 @@ func (f *Fleet) apply(i *incident, h *hit, matches scope) (stronger bool) {
 		if m.scope != matches {
 			continue
 		}
-		i.match(m.rule, event.Match{Value: m.value, Threshold: m.limit, Window: m.window, Since: h.timeOf(m.since)})
+		if at := i.matched[m.rule]; at != 0 {
+			i.rules[at-1].Value = max(i.rules[at-1].Value, m.value)
+		} else {
+			i.match(m.rule, event.Match{Value: m.value, Threshold: m.limit, Window: f.rules.Rule[m.rule].Window, Since: h.timeOf(m.since)})
+		}
 		if r := f.weight(m.rule, i.inside, h.Evidence); r > i.rank {
 			i.rank, i.strongest, stronger = r, m.rule, true
 		}

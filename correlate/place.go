@@ -209,16 +209,18 @@ func (r *recent) leader(t window.Tick, ticks int32) (leader window.Key, ok bool)
 
 // mostlyOn reports whether nearly all hits in the window are on one port.
 func (r *recent) mostlyOn(port uint16, t window.Tick, ticks int32) bool {
-	on, of := 0, 0
+	off, of := 0, 0
 	for i := range r.ring[:r.n] {
 		s := &r.ring[i]
 		if !s.within(t, ticks) {
 			continue
 		}
 		of++
-		if s.port == port {
-			on++
+		if s.port != port {
+			if off++; float64(off) > (1-allowance)*float64(r.n)+1e-9 {
+				return false
+			}
 		}
 	}
-	return float64(on) >= allowance*float64(of)
+	return float64(of-off) >= allowance*float64(of)
 }

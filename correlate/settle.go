@@ -62,7 +62,7 @@ func (f *Fleet) unite(h *hit) {
 	}
 	for i := range f.matches {
 		m := &f.matches[i]
-		if m.scope == ofClient && h.client.place.recent.mostlyOn(h.Dst.Port(), h.tick, window.Ticks(m.window)) {
+		if m.scope == ofClient && h.client.place.recent.mostlyOn(h.Dst.Port(), h.tick, f.ticks[m.rule]) {
 			m.scope = ofPort
 		}
 	}
@@ -98,13 +98,13 @@ func (i *incident) names(h *hit) bool {
 }
 
 // hold opens the incident of a port or client, with the hits that led to it.
-func (f *Fleet) hold(h *hit, of scope, p *place, longest time.Duration) *incident {
+func (f *Fleet) hold(h *hit, of scope, p *place, longest int32) *incident {
 	kind, title := event.ByPort, strconv.Itoa(int(h.Dst.Port()))
 	if of == ofClient {
 		kind, title = event.ByClient, f.names[h.client.number]
 	}
 	i := f.beginAt(h.keyOf(of), kind, title, h.Time)
-	p.recent.each(h.tick, window.Ticks(longest), func(s *sighting) {
+	p.recent.each(h.tick, longest, func(s *sighting) {
 		i.see(s, f.names[s.client], h.timeOf(s.at), f.newest)
 	})
 	i.heldSince = f.newest
@@ -113,13 +113,13 @@ func (f *Fleet) hold(h *hit, of scope, p *place, longest time.Duration) *inciden
 }
 
 // longest returns the longest window of the matches in a scope, if there are any.
-func (f *Fleet) longest(of scope) (d time.Duration, any bool) {
+func (f *Fleet) longest(of scope) (ticks int32, any bool) {
 	for i := range f.matches {
-		if f.matches[i].scope == of {
-			d, any = max(d, f.matches[i].window), true
+		if m := &f.matches[i]; m.scope == of {
+			ticks, any = max(ticks, f.ticks[m.rule]), true
 		}
 	}
-	return d, any
+	return ticks, any
 }
 
 // release tells of the incidents that were held long enough, unless their

@@ -1,8 +1,6 @@
 package correlate
 
 import (
-	"time"
-
 	"vft/correlate/window"
 	"vft/event"
 )
@@ -37,12 +35,11 @@ func (p *proof) add(client uint16, level event.Evidence) {
 
 // match is a rule that holds for an event.
 type match struct {
-	rule   RuleID
-	value  float64
-	limit  float64
-	window time.Duration
-	since  window.Tick
-	scope  scope
+	rule  RuleID
+	value float64
+	limit float64
+	since window.Tick
+	scope scope
 }
 
 // scope says whose incident a match belongs to.
@@ -72,7 +69,7 @@ func (f *Fleet) judgeSource(h *hit) {
 }
 
 func (f *Fleet) add(id RuleID, value, limit float64, since window.Tick) {
-	f.matches = append(f.matches, match{rule: id, value: value, limit: limit, window: f.rules.Rule[id].Window, since: since})
+	f.matches = append(f.matches, match{rule: id, value: value, limit: limit, since: since})
 }
 
 // touch holds for the first hit of a source in its window, and for the first

@@ -19,7 +19,7 @@ type Key [16]byte
 type Table[V any] struct {
 	seed   maphash.Seed
 	index  []uint32 // tag | slot + 1; 0 is free; length a power of two
-	slabs  [][]entry[V]
+	slabs  []slab[V]
 	count  uint32
 	used   uint32 // slots ever handed out
 	free   uint32 // first free slot + 1, linked by next
@@ -31,20 +31,26 @@ type Table[V any] struct {
 // list is a doubly linked list through the slots; 0 is none, slot i is i + 1.
 type list struct{ head, tail uint32 }
 
+// slab is a piece of the slots. What a look-up walks over stands apart from the
+// values, close together: most of its cost is memory that is far away.
+type slab[V any] struct {
+	entries []entry
+	values  []V
+}
+
 // entry is one slot. The top bit of next says that it is strong: a field of its
 // own would cost 4 bytes.
-type entry[V any] struct {
-	value      V
+type entry struct {
 	key        Key
 	prev, next uint32
 }
 
 const strongBit = 1 << 31
 
-func (e *entry[V]) strong() bool      { return e.next&strongBit != 0 }
-func (e *entry[V]) after() uint32     { return e.next &^ strongBit }
-func (e *entry[V]) setAfter(n uint32) { e.next = e.next&strongBit | n }
-func (e *entry[V]) strengthen()       { e.next |= strongBit }
+func (e *entry) strong() bool      { return e.next&strongBit != 0 }
+func (e *entry) after() uint32     { return e.next &^ strongBit }
+func (e *entry) setAfter(n uint32) { e.next = e.next&strongBit | n }
+func (e *entry) strengthen()       { e.next |= strongBit }
 
 const slabSize = 1 << 12
 
@@ -69,8 +75,8 @@ func (t *Table[V]) Len() int { return int(t.count) }
 // Bytes returns how much memory the table takes.
 func (t *Table[V]) Bytes() int {
 	n := 4 * cap(t.index)
-	for _, slab := range t.slabs {
-		n += cap(slab) * int(unsafe.Sizeof(slab[0]))
+	for _, s := range t.slabs {
+		n += cap(s.entries)*int(unsafe.Sizeof(s.entries[0])) + cap(s.values)*int(unsafe.Sizeof(s.values[0]))
 	}
 	return n
 }
@@ -79,7 +85,7 @@ func (t *Table[V]) Bytes() int {
 // until the next Get or Delete.
 func (t *Table[V]) Find(key Key) *V {
 	if place, _ := t.place(key); t.index[place] != 0 {
-		return &t.at(t.slot(place)).value
+		return t.value(t.slot(place))
 	}
 	return nil
 }
@@ -98,7 +104,7 @@ func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
 			e.strengthen()
 		}
 		t.link(slot, e)
-		return &e.value, false
+		return t.value(slot), false
 	}
 	if t.count >= t.limit {
 		t.evict()
@@ -106,7 +112,7 @@ func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
 	}
 	slot := t.take()
 	e := t.at(slot)
-	*e = entry[V]{key: key}
+	*e = entry{key: key}
 	if strong {
 		e.strengthen()
 	}
@@ -114,7 +120,9 @@ func (t *Table[V]) Get(key Key, strong bool) (value *V, fresh bool) {
 	t.count++
 	t.link(slot, e)
 	t.grow()
-	return &e.value, true
+	value = t.value(slot)
+	*value = *new(V)
+	return value, true
 }
 
 // place returns where key stands in the index, or where it would, and the bits
@@ -183,8 +191,7 @@ func (t *Table[V]) Oldest(strong bool) (Key, *V, bool) {
 	if l.tail == 0 {
 		return Key{}, nil, false
 	}
-	e := t.at(l.tail - 1)
-	return e.key, &e.value, true
+	return t.at(l.tail - 1).key, t.value(l.tail - 1), true
 }
 
 // Each calls visit for every entry: the weak before the strong, each from the
@@ -193,7 +200,7 @@ func (t *Table[V]) Each(visit func(key Key, value *V, strong bool)) {
 	for _, l := range t.lists {
 		for slot := l.tail; slot != 0; {
 			e := t.at(slot - 1)
-			visit(e.key, &e.value, e.strong())
+			visit(e.key, t.value(slot-1), e.strong())
 			slot = e.prev
 		}
 	}
@@ -210,7 +217,7 @@ func (t *Table[V]) Delete(key Key) {
 	t.vacate(place)
 	t.unlink(e)
 	t.count--
-	*e = entry[V]{next: t.free}
+	*e = entry{next: t.free}
 	t.free = slot + 1
 }
 
@@ -219,11 +226,11 @@ func (t *Table[V]) evict() {
 	if slot == 0 {
 		slot = t.lists[1].tail
 	}
-	e := t.at(slot - 1)
+	key := t.at(slot - 1).key
 	if t.leaves != nil {
-		t.leaves(e.key, &e.value)
+		t.leaves(key, t.value(slot-1))
 	}
-	t.Delete(e.key)
+	t.Delete(key)
 }
 
 func (t *Table[V]) take() uint32 {
@@ -233,15 +240,18 @@ func (t *Table[V]) take() uint32 {
 		return slot
 	}
 	if t.used%slabSize == 0 {
-		t.slabs = append(t.slabs, make([]entry[V], min(slabSize, t.limit-t.used)))
+		n := min(slabSize, t.limit-t.used)
+		t.slabs = append(t.slabs, slab[V]{make([]entry, n), make([]V, n)})
 	}
 	t.used++
 	return t.used - 1
 }
 
-func (t *Table[V]) at(slot uint32) *entry[V] { return &t.slabs[slot/slabSize][slot%slabSize] }
+func (t *Table[V]) at(slot uint32) *entry { return &t.slabs[slot/slabSize].entries[slot%slabSize] }
 
-func (t *Table[V]) link(slot uint32, e *entry[V]) {
+func (t *Table[V]) value(slot uint32) *V { return &t.slabs[slot/slabSize].values[slot%slabSize] }
+
+func (t *Table[V]) link(slot uint32, e *entry) {
 	l := &t.lists[class(e.strong())]
 	e.prev = 0
 	e.setAfter(l.head)
@@ -253,7 +263,7 @@ func (t *Table[V]) link(slot uint32, e *entry[V]) {
 	l.head = slot + 1
 }
 
-func (t *Table[V]) unlink(e *entry[V]) {
+func (t *Table[V]) unlink(e *entry) {
 	l := &t.lists[class(e.strong())]
 	if e.prev != 0 {
 		t.at(e.prev - 1).setAfter(e.after())
