@@ -128,3 +128,47 @@ func TestListConnectionsNamesTheProcess(t *testing.T) {
 		t.Errorf("the list does not name the listener:\n%s", out)
 	}
 }
+
+func TestClientReportsAScanOfItsInterface(t *testing.T) {
+	needProgram(t, "nmap", "nmap")
+	needProgram(t, "capinfos", "tshark")
+	l := newLab(t, "server", "watched", "attacker")
+	secret, packets := secretFile(t), t.TempDir()
+	s := l.vft("server", "server", "--bind", "0.0.0.0:9999", "--secret-file", secret, "--data-dir", t.TempDir())
+	s.waitFor(s.err, 10*time.Second, "listening on")
+	c := l.vft("watched", "client", "-i", "eth0", "--traps", "0", "--server", l.addr("server")+":9999", "--secret-file", secret,
+		"--data-dir", t.TempDir(), "--log-packets", "--log-dir", packets, "--archive-dir", filepath.Join(packets, "archive"))
+	c.waitFor(c.err, 10*time.Second, `"connected"`)
+	l.run("attacker", "nmap", "-n", "-Pn", "-sX", "-p", "1-200", l.addr("watched"))
+	line := s.waitFor(s.out, 20*time.Second, `"vft.threat"`, "vertical_scan", `"xmas"`)
+	if !strings.Contains(line, l.addr("attacker")) {
+		t.Errorf("the threat does not name the attacker: %s", line)
+	}
+	if state := c.stop(); state != 0 {
+		t.Errorf("the client ended with %d", state)
+	}
+	files, err := filepath.Glob(filepath.Join(packets, "archive", "*.pcapng"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no packets of the scan are in the archive: %v", err)
+	}
+	if out, err := command("capinfos", append([]string{"-c", "-M"}, files[:min(len(files), 20)]...)...); err != nil {
+		t.Errorf("capinfos cannot read the archive: %v\n%s", err, out)
+	}
+}
+
+func TestShortConnectionNamesItsProcess(t *testing.T) {
+	l := inNamespace(t)
+	l.helper("host", "sink", "127.0.0.1:6000")
+	eventually(t, 10*time.Second, "the sink does not listen", func() bool { return len(l.listening("host")) == 1 })
+	p := l.vft("host", "standalone", "-i", "lo", "--traps", "0", "--flows", "--process", "netlink", "--data-dir", t.TempDir())
+	p.waitFor(p.err, 10*time.Second, "0 traps are open")
+	start(t, "nc", l.on("host", "sh", "-c", "(echo hello; sleep 2) | timeout 4 nc 127.0.0.1 6000; true")).wait(10 * time.Second)
+	p.stop()
+	found := false
+	for _, line := range strings.Split(p.out.tail(100), "\n") {
+		found = found || strings.Contains(line, `"port":6000`) && strings.Contains(line, `"process":{"pid":`)
+	}
+	if !found {
+		t.Errorf("no flow to port 6000 names its process:\n%s", p.out.tail(5))
+	}
+}
