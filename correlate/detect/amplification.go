@@ -83,10 +83,15 @@ func (a *amplification) judge(p *packet.Parsed, r *reflected, now int64) {
 		return
 	}
 	a.episodes.note(&finding{
-		kind: "amplification", sensor: "amplification", key: p.Dst.String(), offender: p.Src, spoofed: r.distinct, scan: "udp", transport: "udp", severity: severityReflect,
+		kind: "amplification", sensor: "amplification", key: p.Dst.String(), anyone: true, offender: p.Src, spoofed: r.distinct, scan: "udp", transport: "udp", severity: severityReflect,
 		target: p.Dst, port: p.SrcPort, hasPort: true, count: reflectedThrough, value: min(ratio, 1e6), threshold: reflectedRatio, window: time.Second, quiet: floodQuiet,
 		more: []detail{{"bytes", r.bytes}, {"requests", r.orders}, {"source_port", p.SrcPort}},
 	}, now)
+}
+
+// amplified is what the episode of a host is known by.
+func amplified(host packet.Addr) *finding {
+	return &finding{kind: "amplification", key: host.String(), anyone: true}
 }
 
 func (a *amplification) counts(yield func(string, uint64)) {

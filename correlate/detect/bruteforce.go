@@ -33,7 +33,7 @@ func guarded(port uint16) bool {
 	return false
 }
 
-// guesser is one source at one service of one host.
+// guesser is one source at one service, of whatever hosts.
 type guesser struct {
 	begin       int64
 	now, before uint16 // connections in the half-window that runs, and in the last
@@ -52,8 +52,8 @@ func newBruteForce(h hasher, e *episodes) *bruteForce {
 	return &bruteForce{hash: h, episodes: e, guessers: newCache[guesser](maxGuessers)}
 }
 
-func (b *bruteForce) guesser(client, server packet.Addr, port uint16, now int64) *guesser {
-	g, fresh := b.guessers.get(b.hash.of(source(client), server, 11<<32|uint64(port)), now)
+func (b *bruteForce) guesser(client packet.Addr, port uint16, now int64) *guesser {
+	g, fresh := b.guessers.get(b.hash.of(source(client), packet.Addr{}, 11<<32|uint64(port)), now)
 	const half = int64(bruteWindow) / 2
 	switch age := now - g.begin; {
 	case fresh || age >= 2*half:
@@ -84,7 +84,7 @@ func (b *bruteForce) finished(client, server packet.Addr, port uint16, c *conn, 
 	if !guarded(port) || now-c.begin > shortTime || c.sides[0].bytes > shortBytes || c.sides[1].bytes > shortBytes || c.state&spoke == 0 {
 		return
 	}
-	g := b.guesser(client, server, port, now)
+	g := b.guesser(client, port, now)
 	size := float32(c.sides[0].bytes + c.sides[1].bytes)
 	if g.now+g.before > 0 && (size > 2*g.mean || size < g.mean/2) {
 		return // not like the others

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"runtime"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -81,14 +82,45 @@ func FuzzPacket(f *testing.F) {
 	f.Add(offerFrame("10.0.0.1", "10.0.0.50", 1), uint8(2))
 	f.Add(arp(reply, 1, "10.0.0.1", 2, "10.0.0.2", 2), uint8(9))
 	f.Add(tcp("10.0.0.1", 1, "10.0.0.2", 22, packet.ACK|packet.PSH, 1, 1, "hello"), uint8(7))
+	w := newWire(Config{}) // one for all inputs: it holds some 30 MB, and what they leave behind is input too
 	f.Fuzz(func(t *testing.T, frame []byte, flip uint8) {
-		w := newWire(Config{})
+		w.records = w.records[:0]
 		for i := range 20 {
 			w.send(frame, second/10)
 			if len(frame) > 0 {
 				frame[(int(flip)*7+i*13)%len(frame)] ^= flip
 			}
 		}
-		w.Close()
 	})
+}
+
+// What strangers send makes it no larger: the memory is that of the tables,
+// here filled by new sources, targets and ports without end.
+func TestMemory(t *testing.T) {
+	const most = 48 << 20
+	before := heap()
+	w := newWire(Config{})
+	p := &packet.Parsed{Network: packet.IPv4, HasAddrs: true, Transport: packet.TCP, HasPorts: true, HasFlags: true, Flags: packet.SYN, Proto: protocolTCP, Data: make([]byte, 60), TransOff: 34}
+	for n := range uint32(2_000_000) {
+		p.Src, p.Dst, p.DstPort, p.Seq = packet.Addr4(n*2654435761>>(n%3*8)), packet.Addr4(n*2246822519>>(n%5*4)), uint16(n), n
+		w.Packet(p, flow.NewFlow|flow.NewSide, start+int64(n)*100_000)
+	}
+	w.records = nil
+	if used := heap() - before; used > most {
+		t.Errorf("%d MiB, more than %d", used>>20, most>>20)
+	} else {
+		t.Logf("%d MiB, limit %d", used>>20, most>>20)
+	}
+	evicted := uint64(0)
+	w.Counts(func(_ string, v uint64) { evicted += v })
+	if evicted == 0 {
+		t.Error("nothing was evicted: the test fills no table")
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

@@ -101,7 +101,7 @@ func (d *Detections) tcp(p *packet.Parsed, touch flow.Touch, now int64) {
 		d.stranger(p, key, sender, touch, now)
 		return
 	}
-	if c.state&(accepted|established) == accepted && sender == c.client() {
+	if c.state&(opened|established) == opened && sender == c.client() {
 		d.establish(p, c, key, now)
 	}
 	if p.PayloadLen > 0 {
@@ -130,7 +130,12 @@ func (d *Detections) stranger(p *packet.Parsed, key uint64, sender int, touch fl
 	}
 }
 
+// establish takes the ACK of a client that completes its handshake. Where the
+// capture shows one direction alone, it is believed.
 func (d *Detections) establish(p *packet.Parsed, c *conn, key uint64, now int64) {
+	if c.state&accepted != 0 && int32(p.Ack-c.synack) <= 0 {
+		return // a guess: it does not know the sequence number of the server
+	}
 	c.state |= established
 	d.conns.all.strengthen(key)
 	d.floods.completed(p, now)
@@ -233,7 +238,7 @@ func (d *Detections) fin(p *packet.Parsed, key uint64, sender int, touch flow.To
 		}
 		return
 	}
-	if c.state&(accepted|established) == accepted && sender == c.client() {
+	if c.state&(opened|established) == opened && sender == c.client() {
 		d.establish(p, c, key, now)
 	}
 	if p.PayloadLen > 0 {

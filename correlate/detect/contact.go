@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"vft/capture/packet"
+	"vft/event"
 )
 
 // Limits of the memory of first contacts.
@@ -368,6 +369,9 @@ func transportName(how technique) string {
 func (s *scans) finding(kind string, c *contact, pr *pair, value, threshold float64, window time.Duration) *finding {
 	f := &finding{kind: kind, sensor: "scan", offender: c.src, scan: scanName(c, pr), transport: transportName(c.how), target: c.dst, port: c.port,
 		hasPort: c.how != pingProbe && c.how != arpProbe, value: value, threshold: threshold, window: window, quiet: scanQuiet}
+	if pr.half > 0 || pr.connects > 0 { // it gets the answers
+		f.evidence = event.E1
+	}
 	if c.by != noTool {
 		f.more = append(f.more, detail{"tool", toolNames[c.by]})
 	}

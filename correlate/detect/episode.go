@@ -28,6 +28,7 @@ type finding struct {
 	offender  packet.Addr
 	name      string // of the offender when it has no address
 	spoofed   bool   // many offenders, none of them worth a name
+	anyone    bool   // whoever offends, kind and key alone tell the episode
 	scan      string
 	transport string
 	severity  int
@@ -93,11 +94,10 @@ func newEpisodes(cfg *Config) *episodes {
 }
 
 func (e *episodes) keyOf(f *finding) episodeKey {
-	k := episodeKey{f.kind, f.key, f.name, source(f.offender)}
-	if f.spoofed {
-		k.offender = packet.Addr{}
+	if f.anyone {
+		return episodeKey{kind: f.kind, key: f.key}
 	}
-	return k
+	return episodeKey{f.kind, f.key, f.name, source(f.offender)}
 }
 
 // running reports whether the episode that f would belong to is live.
@@ -112,7 +112,7 @@ func (e *episodes) note(f *finding, now int64) {
 	ep := e.live[key]
 	if ep == nil && len(e.live) >= maxEpisodes {
 		e.folded++
-		f.spoofed, f.name, f.key, f.offender = true, "", "folded", packet.Addr{}
+		f.spoofed, f.anyone, f.name, f.key, f.offender = true, true, "", "folded", packet.Addr{}
 		key = e.keyOf(f)
 		ep = e.live[key]
 	}

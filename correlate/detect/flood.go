@@ -207,7 +207,7 @@ func (f *floods) judge(t *target, now int64) {
 		if bits.OnesCount64(t.ports) >= scanPorts && bits.OnesCount64(t.sources) < scanSources && n < scanFactor*spec.floor {
 			continue
 		}
-		if floodKind(k) == volumeACK && told[strayACK] || floodKind(k) == volumeUDP && told[floodUDP] {
+		if floodKind(k) == volumeACK && told[strayACK] || floodKind(k) == volumeUDP && told[floodUDP] || spec.name == "udp_flood" && f.episodes.running(amplified(t.addr)) {
 			continue
 		}
 		told[k], t.held = true, true
@@ -218,7 +218,7 @@ func (f *floods) judge(t *target, now int64) {
 func (t *target) finding(k floodKind) *finding {
 	spec := floodSpecs[k]
 	return &finding{
-		kind: spec.name, sensor: "flood", key: t.addr.String() + spec.scan, scan: spec.scan, transport: spec.transport, offender: t.suspect, spoofed: t.votes < t.total/2,
+		kind: spec.name, sensor: "flood", key: t.addr.String(), anyone: true, scan: spec.scan, transport: spec.transport, offender: t.suspect, spoofed: t.votes < t.total/2,
 		severity: severityFlood, evidence: event.E0, target: t.addr, port: t.port, hasPort: k != floodICMP, count: uint64(t.count[k]),
 		value: float64(t.count[k]), threshold: float64(spec.floor), window: time.Second, quiet: floodQuiet,
 	}
