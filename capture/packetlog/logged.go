@@ -12,7 +12,9 @@ import (
 type logged struct {
 	links   [places]links
 	id      flow.Key // canonical
-	base    string   // of its file names
+	key     flow.Key // of its first packet
+	start   int64    // time of its first packet
+	base    string   // of its file names; see name
 	seq     int      // number of its newest file
 	files   []file   // oldest first; the last is written to, unless fresh
 	fresh   bool     // the next packet begins a file
@@ -44,6 +46,15 @@ type devices struct {
 
 // find returns the number of the interface with a link type, or -1.
 func (d *devices) find(link packet.LinkType) int { return slices.Index(d.link[:d.len], link) }
+
+// name returns what the names of its files begin with. Most flows end before
+// they need it.
+func (f *logged) name() string {
+	if f.base == "" {
+		f.base = baseName(f.key, f.start)
+	}
+	return f.base
+}
 
 // offset is where the next byte of the buffer goes in the newest file.
 func (f *logged) offset() int64 { return f.size() + int64(len(f.buf)) }

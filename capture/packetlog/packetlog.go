@@ -217,7 +217,7 @@ func (l *Log) begin(id, key flow.Key, ts int64) *logged {
 		}
 		l.end(victim, flowsEvictedMax)
 	}
-	f := &logged{id: id, base: baseName(key, ts), fresh: true}
+	f := &logged{id: id, key: key, start: ts, fresh: true}
 	l.flows[id] = f
 	l.count.add(flowsStarted, 1)
 	return f

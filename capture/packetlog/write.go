@@ -163,7 +163,7 @@ func (l *Log) write(f *logged) {
 		l.failed(errorsWrite, "packets are not logged", err)
 	default:
 		l.count.add(droppedError, f.packets)
-		l.failed(errorsWrite, "packets are not logged", fmt.Errorf("cannot write packets of %s: %w", f.base, err))
+		l.failed(errorsWrite, "packets are not logged", fmt.Errorf("cannot write packets of %s: %w", f.name(), err))
 	}
 	f.devices.len = f.devices.stored
 	l.release(f)
@@ -194,9 +194,9 @@ func (l *Log) startFile(f *logged) error {
 		l.removeOldest(f, filesRotated)
 	}
 	f.seq++
-	path := filepath.Join(l.cfg.Dir, fileName(f.base, f.seq))
+	path := filepath.Join(l.cfg.Dir, fileName(f.name(), f.seq))
 	if f.alerted {
-		path = freePath(l.cfg.Archive, fileName(f.base, f.seq))
+		path = freePath(l.cfg.Archive, fileName(f.name(), f.seq))
 		f.since++
 	}
 	if err := create(path, false, func(w *os.File) error { return writeAll(w, f.buf) }); err != nil {
@@ -282,7 +282,7 @@ func (l *Log) closeFile(f *logged) {
 		return
 	}
 	if err := f.handle.Close(); err != nil {
-		l.failed(errorsWrite, "packets may not be logged", fmt.Errorf("cannot close the packets of %s: %w", f.base, reason(err)))
+		l.failed(errorsWrite, "packets may not be logged", fmt.Errorf("cannot close the packets of %s: %w", f.name(), reason(err)))
 	}
 	f.handle = nil
 	l.open.remove(f)
