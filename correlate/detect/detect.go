@@ -59,6 +59,7 @@ type Detections struct {
 	injection *injection
 	dns       *dnsTunnel
 	brute     *bruteForce
+	flows     *flows
 
 	onFlow    []func(*flow.Record)
 	onAdvance []func(now int64)
@@ -84,6 +85,7 @@ func New(cfg Config) *Detections {
 	d.onClose = append(d.onClose, d.scans.close, d.floods.close)
 	d.onCount = append(d.onCount, d.scans.counts, d.floods.counts, d.amplify.counts, d.discovery.counts, d.spoof.counts,
 		d.dhcp.counts, d.injection.counts, d.dns.counts, d.brute.counts, d.conns.counts, d.episodes.counts)
+	d.flows = newFlows(d, home)
 	return d
 }
 
