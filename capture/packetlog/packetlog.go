@@ -34,7 +34,7 @@ const (
 	tick        = int64(time.Second) // of packet time, between two writes of what waits
 	maxBuffered = 32 << 20           // bytes of packets in memory
 	maxBatch    = 64 << 10           // bytes of a flow that are written before the tick
-	maxNewFlows = 2048               // first files of flows per tick
+	maxNewFlows = 512                // first files of flows per tick
 	maxCopied   = 64 << 20           // bytes per tick to rewrite files, for packets longer than a line
 	maxRewrite  = 8 << 20            // a file that long is not rewritten; such a packet then begins a new one
 	maxHost     = 256                // flows that ArchiveHost moves
