@@ -81,7 +81,7 @@ func (b *bruteForce) segment(p *packet.Parsed, c *conn, now int64) {
 
 // finished takes a connection that ended.
 func (b *bruteForce) finished(client, server packet.Addr, port uint16, c *conn, now int64) {
-	if !guarded(port) || now-c.begin > shortTime || c.sides[0].bytes > shortBytes || c.sides[1].bytes > shortBytes || c.state&spoke == 0 {
+	if !guarded(port) || tick(now)-c.begin > uint32(shortTime>>24) || c.sides[0].bytes > shortBytes || c.sides[1].bytes > shortBytes || c.state&spoke == 0 {
 		return
 	}
 	g := b.guesser(client, port, now)

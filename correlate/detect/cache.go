@@ -45,6 +45,7 @@ type set struct {
 	keys   [4]uint64 // 0: free
 	used   [4]uint32 // in units of 2^24 ns; only differences mean something
 	strong uint8     // a bit for each
+	_      [8]byte   // to the end of the line of the processor's cache
 }
 
 // newCache returns a cache of n entries, a power of two.

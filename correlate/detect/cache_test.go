@@ -3,6 +3,7 @@ package detect
 import (
 	"runtime"
 	"testing"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -123,4 +124,13 @@ func heap() uint64 {
 	runtime.GC()
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// What each packet looks up lies in one line of the processor's cache.
+func TestSizes(t *testing.T) {
+	for name, size := range map[string]uintptr{"set": unsafe.Sizeof(set{}), "conn": unsafe.Sizeof(conn{}), "contact": unsafe.Sizeof(contact{})} {
+		if size != 64 {
+			t.Errorf("a %s takes %d bytes, not 64", name, size)
+		}
+	}
 }

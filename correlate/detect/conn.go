@@ -5,7 +5,7 @@ import (
 	"vft/capture/packet"
 )
 
-// maxConnections is how many TCP connections are followed at once; 72 bytes each.
+// maxConnections is how many TCP connections are followed at once; 80 bytes each.
 const maxConnections = 1 << 16
 
 // connState tells how far a connection came.
@@ -25,8 +25,8 @@ const (
 // conn is one TCP connection. The two sides are told apart by which end is the
 // lower: 0 sends from there.
 type conn struct {
-	begin  int64
 	sides  [2]side
+	begin  uint32 // tick
 	synack uint32 // its sequence number
 	answer uint32 // what it acknowledges
 	block  uint32 // of the segments that are kept, see injection
@@ -117,7 +117,7 @@ func (d *Detections) stranger(p *packet.Parsed, key uint64, sender int, touch fl
 	}
 	if p.PayloadLen > 0 {
 		c, _ := d.conns.all.get(key, now)
-		c.begin = now
+		c.begin = tick(now)
 		d.data(p, c, key, sender, now)
 		return
 	}
@@ -180,7 +180,7 @@ func (d *Detections) syn(p *packet.Parsed, key uint64, sender int, touch flow.To
 		c.state |= again
 		return
 	}
-	*c = conn{begin: now, state: opened}
+	*c = conn{begin: tick(now), state: opened}
 	if sender == 1 {
 		c.state |= fromHigh
 	}

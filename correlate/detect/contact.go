@@ -39,6 +39,7 @@ type contact struct {
 	plain      bool // the SYN has no options of an operating system's stack
 	fragmented bool
 	doubtful   bool // counts only when it is refused
+	_          [8]byte
 }
 
 // pair is what one source tried on one host, in the half-window that runs and

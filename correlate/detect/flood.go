@@ -63,6 +63,7 @@ type target struct {
 	ports   uint64              // a bit for each hashed port
 	sources uint64              // a bit for each hashed source
 	port    uint16              // of the last
+	warm    bool                // usual is not all zero
 	listed  bool                // among the candidates of this second
 	held    bool                // a flood is running: usual does not learn
 	addr    packet.Addr
@@ -100,7 +101,9 @@ func (f *floods) target(a packet.Addr, now int64) *target {
 // empty, at most ten of them.
 func (t *target) roll(sec int64) {
 	const weight = 0.1
-	if !t.held {
+	const quiet = 64 // packets that are not worth an average
+	if !t.held && (t.total >= quiet || t.warm) {
+		t.warm = true
 		for k := range t.count {
 			t.usual[k] += weight * (float32(max(t.count[k], 0)) - t.usual[k])
 		}

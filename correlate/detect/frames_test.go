@@ -1,11 +1,13 @@
 package detect
 
 import (
+	"context"
 	"encoding/binary"
 	"net/netip"
 	"slices"
 	"testing"
 
+	"vft/capture"
 	"vft/capture/flow"
 	"vft/capture/packet"
 	"vft/event"
@@ -100,3 +102,41 @@ const (
 	reply   = 2
 	all     = 255 // the last byte of the MAC that stands for everybody
 )
+
+// rounds repeats a small capture; each round has other IPv4 addresses and goes
+// on where the last one ended.
+type rounds struct {
+	packets []capture.Packet
+	at      int
+	round   uint32
+	span    int64
+}
+
+func newRounds(tb testing.TB, path string) *rounds {
+	r := &rounds{}
+	file := capture.File{Paths: []string{path}}
+	if _, err := file.Run(context.Background(), func(p *capture.Packet) {
+		c := *p
+		c.Data = slices.Clone(p.Data)
+		r.packets = append(r.packets, c)
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	r.span = r.packets[len(r.packets)-1].Time - r.packets[0].Time + 1e6
+	return r
+}
+
+func (r *rounds) next() *capture.Packet {
+	if r.at == len(r.packets) {
+		r.at = 0
+		r.round++
+	}
+	p := &r.packets[r.at]
+	r.at++
+	p.Time += r.span
+	if binary.BigEndian.Uint16(p.Data[12:]) == 0x0800 {
+		binary.BigEndian.PutUint16(p.Data[14+13:], uint16(r.round))
+		binary.BigEndian.PutUint16(p.Data[14+17:], uint16(r.round))
+	}
+	return p
+}
