@@ -9,7 +9,7 @@ cd "$(dirname "$0")"
 
 export CGO_ENABLED=0
 packages=(gcc libc6-dev nmap rsyslog iproute2 netcat-openbsd openssh-server openssh-client tcpdump hping3 procps openssl tcpreplay tshark)
-programs=(gcc nmap rsyslogd ip nc sshd ssh-keyscan tcpdump hping3 pgrep openssl tcpreplay tshark)
+programs=(gcc nmap rsyslogd ip nc sshd ssh-keyscan tcpdump hping3 pgrep openssl tcpreplay tshark capinfos)
 
 say() { printf '\n== %s\n' "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
@@ -74,13 +74,13 @@ install_missing() {
 # fuzz runs every fuzz target for some seconds on top of its committed corpus.
 fuzz() {
   local pkg target
-  go list ./... | while read -r pkg; do
-    go test -list '^Fuzz' "$pkg" | grep '^Fuzz' | while read -r target; do
+  while read -r pkg; do
+    for target in $(go test -list '^Fuzz' "$pkg" | grep '^Fuzz' || true); do
       echo "fuzz $pkg $target"
-      go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-3s}" -fuzzminimizetime 1x "$pkg" >"$1" 2>&1 </dev/null ||
-        { cat "$1"; exit 1; }
+      go test -run '^$' -fuzz "^$target\$" -fuzztime "${FUZZTIME:-2s}" -fuzzminimizetime 1x "$pkg" >"$1" 2>&1 </dev/null ||
+        { cat "$1"; fail "the fuzz target $target of $pkg found something"; }
     done
-  done
+  done < <(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u)
 }
 
 test_all() {

@@ -39,7 +39,7 @@ func runClient(ctx context.Context, p parts) error {
 	}
 	live, replay := watches(p.values)
 	if replay {
-		return p.values.Invalid("pcapfile", "is for vft standalone; a client reports what happens now")
+		return errClientReplay(p.values)
 	}
 	linkConfig, err := c.linkConfig()
 	if err != nil {
@@ -148,12 +148,11 @@ func (c *client) linkConfig() (link.ClientConfig, error) {
 			return out, v.Invalid("cert", "%v", err)
 		}
 	}
-	if file := v.Text("secret-file"); file != "" && v.Text("secret") == "" {
-		if _, err := link.ReadSecret(file); err != nil {
-			return out, v.Invalid("secret-file", "%v", err)
-		}
-	}
-	return out, nil
+	return out, checkSecretFile(v)
+}
+
+func errClientReplay(v *config.Values) error {
+	return v.Invalid("pcapfile", "is for vft standalone; a client reports what happens now")
 }
 
 func readCertificates(file string) (all []*x509.Certificate, err error) {
@@ -236,5 +235,5 @@ func identityDir(base string) (dir string, unlock func(), err error) {
 			return dir, unlock, nil
 		}
 	}
-	return "", nil, fmt.Errorf("cannot use the data directory %s: %v; %d clients run on it already", base, pathReason(err), maxIdentities)
+	return "", nil, fmt.Errorf("cannot use the data directory %s: %s name another with --data-dir", base, lockReason(err, fmt.Sprintf("%d clients run on it already;", maxIdentities)))
 }

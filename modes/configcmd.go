@@ -6,16 +6,22 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"vft/capture/stat"
 	"vft/correlate"
 	"vft/modes/config"
 )
 
 // configCommand is `vft config check|show [server|client|standalone]`.
 func (a *app) configCommand() *cli.Command {
-	verb := func(name string, run func(*config.Values, config.Mode) error, flags func(config.Mode) []cli.Flag) *cli.Command {
+	verb := func(name string, run func(*cli.Context, config.Mode) error, flags func(config.Mode) []cli.Flag) *cli.Command {
 		of := func(name string, mode config.Mode) *cli.Command {
 			return &cli.Command{Name: name, Flags: append(flags(mode), helpFlag()), CustomHelpTemplate: overview, HideHelp: true,
-				Action: func(c *cli.Context) error { return a.onConfig(c, mode, run) }}
+				Action: func(c *cli.Context) error {
+					if c.Args().Present() {
+						return badUsage(fmt.Errorf("%q is not understood; after it may stand server, client or standalone", c.Args().First()))
+					}
+					return run(c, mode)
+				}}
 		}
 		command := of(name, config.All)
 		command.Subcommands = []*cli.Command{of("server", config.Server), of("client", config.Client), of("standalone", config.Standalone)}
@@ -33,45 +39,90 @@ func (a *app) configCommand() *cli.Command {
 	}
 }
 
-func (a *app) onConfig(c *cli.Context, mode config.Mode, run func(*config.Values, config.Mode) error) error {
-	if c.Args().Present() {
-		return badUsage(fmt.Errorf("%q is not understood; after it may stand server, client or standalone", c.Args().First()))
-	}
-	if c.Command.Name == "show" && c.Bool("rules") {
-		_, err := a.streams.Out.Write(correlate.DefaultRulesText())
-		return err
-	}
-	values, err := a.load(mode)
+// checkConfig does every check that the mode itself does before it opens
+// anything.
+func (a *app) checkConfig(_ *cli.Context, mode config.Mode) error {
+	v, err := a.load(mode)
 	if err != nil {
 		return err
 	}
-	return run(values, mode)
-}
-
-// checkConfig does every check that the mode itself does before it opens
-// anything.
-func (a *app) checkConfig(v *config.Values, mode config.Mode) error {
-	if mode == config.Server {
-		if err := checkTLS(v); err != nil {
-			return err
+	for _, check := range []struct {
+		modes config.Mode
+		run   func(*config.Values) error
+	}{
+		{config.Server | config.Standalone, func(v *config.Values) error { _, err := loadRules(v); return err }},
+		{config.Standalone, func(v *config.Values) error { _, err := destinations(v); return err }},
+		{config.Hosts, func(v *config.Values) error { _, err := trapChoice(v); return err }},
+		{config.Hosts, checkPackets},
+	} {
+		if err == nil && check.modes&mode != 0 {
+			err = check.run(v)
 		}
 	}
-	if mode&(config.Server|config.Standalone) != 0 {
-		if _, err := loadRules(v); err != nil {
-			return err
-		}
+	// What means one thing on a server and another on a client is checked when
+	// the mode is named.
+	switch {
+	case err != nil:
+	case mode == config.Server:
+		err = checkServer(v)
+	case mode == config.Client:
+		err = checkClient(v)
 	}
-	if mode&config.Standalone != 0 {
-		if _, err := destinations(v); err != nil {
-			return err
-		}
+	if err == nil {
+		_, err = fmt.Fprintln(a.streams.Err, "the configuration is in order")
 	}
-	_, err := fmt.Fprintln(a.streams.Err, "the configuration is in order")
 	return err
 }
 
-// showConfig prints every value and where it came from, a JSON object a line.
-func (a *app) showConfig(v *config.Values, _ config.Mode) error {
+// checkServer checks what only a server has.
+func checkServer(v *config.Values) error {
+	if err := checkTLS(v); err != nil {
+		return err
+	}
+	if v.Text("cert") != "" {
+		if _, err := readKeyPair(v); err != nil {
+			return err
+		}
+	}
+	return checkSecretFile(v)
+}
+
+// checkClient checks what only a client has.
+func checkClient(v *config.Values) error {
+	if _, replay := watches(v); replay {
+		return errClientReplay(v)
+	}
+	_, err := (&client{parts: parts{values: v}}).linkConfig()
+	return err
+}
+
+// checkPackets checks the settings of a host that watches packets.
+func checkPackets(v *config.Values) error {
+	if live, replay := watches(v); live && replay {
+		return v.Invalid("pcapfile", "reads files, --interface captures; choose one")
+	}
+	if _, err := newSieve(v); err != nil {
+		return err
+	}
+	if _, err := stat.Select(config.List[string](v, "stats")); err != nil {
+		return v.Invalid("stats", "%v", err)
+	}
+	return (&watcher{values: v}).detectors(seed())
+}
+
+// showConfig prints every value and where it came from, a JSON object a line;
+// with --rules the built-in rules.
+func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
+	for _, at := range c.Lineage() { // --rules may stand before and after the mode
+		if at.Command != nil && at.Command.Name != "" && at.Bool("rules") {
+			_, err := a.streams.Out.Write(correlate.DefaultRulesText())
+			return err
+		}
+	}
+	v, err := a.load(mode)
+	if err != nil {
+		return err
+	}
 	for _, setting := range v.All() {
 		if err := writeLine(a.streams.Out, setting); err != nil {
 			return err

@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,4 +46,13 @@ func defaultDataDir(env func(string) (string, bool)) (string, error) {
 		return "", fmt.Errorf("cannot find a data directory: %v; name one with --data-dir", err)
 	}
 	return filepath.Join(home, ".local", "state", "vft"), nil
+}
+
+// lockReason says why a lock of the data directory could not be taken: in the
+// words of locked when another process has it.
+func lockReason(err error, locked string) string {
+	if errors.Is(err, errLocked) {
+		return "in use; " + locked
+	}
+	return pathReason(err).Error() + ";"
 }

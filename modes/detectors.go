@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -30,7 +31,8 @@ func (w *watcher) detectors(random [32]byte) error {
 	if err != nil {
 		return w.values.Invalid("spot-q", "with the other --spot- options: %v", err)
 	}
-	w.detect = detect.New(detect.Config{Seed: part(random, 3), Emit: w.finding})
+	w.detect = detect.New(detect.Config{Seed: part(random, 3), Emit: w.finding, Home: config.List[netip.Prefix](w.values, "home")})
+	w.detect.Learn(w.values.Duration("learn-peers"))
 	methods := config.List[string](w.values, "anom-methods")
 	if len(methods) == 0 {
 		return nil
@@ -98,6 +100,7 @@ func (w *watcher) openPackets() error {
 type learned struct {
 	Statistics   watch.StatsState         `json:"statistics"`
 	Exfiltration *watch.ExfiltrationState `json:"exfiltration,omitempty"`
+	Peers        *detect.State            `json:"peers,omitempty"`
 }
 
 // restore lets the statistics go on with what an earlier run had learned.
@@ -116,6 +119,9 @@ func (w *watcher) restore(path string) {
 	if err == nil && w.leaks != nil && state.Exfiltration != nil {
 		err = w.leaks.Restore(*state.Exfiltration)
 	}
+	if err == nil && state.Peers != nil {
+		err = w.detect.Restore(*state.Peers)
+	}
 	if err != nil {
 		w.log.Warn().Msgf("what the statistics had learned is not used, they learn anew: %s", strings.ReplaceAll(fmt.Sprint(err), "\n", "; "))
 	}
@@ -123,7 +129,8 @@ func (w *watcher) restore(path string) {
 
 // save keeps what the statistics have learned.
 func (w *watcher) save(path string) {
-	state := learned{Statistics: w.stats.Save()}
+	peers := w.detect.Save()
+	state := learned{Statistics: w.stats.Save(), Peers: &peers}
 	if w.leaks != nil {
 		leaks := w.leaks.Save()
 		state.Exfiltration = &leaks

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
+	"vft/link"
 	"vft/modes/config"
 	"vft/traps"
 )
@@ -42,15 +43,68 @@ func newHost(v *config.Values, dir string, log zerolog.Logger, emit event.Emit) 
 		log.Warn().Err(err).Msg("cannot see which ports are in use; trying each")
 		busy = func(uint16) bool { return false }
 	}
-	choice := &traps.Choice{
-		Path: filepath.Join(dir, "traps.json"), Pool: config.List[uint16](v, "trap-pool"), Count: v.Int("traps"),
-		Skip: busy, Random: newRandom(),
+	choice, err := trapChoice(v)
+	if err != nil {
+		return nil, err
 	}
-	h := &host{set: traps.New(c, emit), log: log, choice: choice, exact: config.List[uint16](v, "trap-ports")}
-	if len(h.exact) == 0 && choice.Count > len(choice.Pool) {
-		return nil, v.Invalid("traps", "%d traps cannot be chosen from a pool of %d; name more with --trap-pool", choice.Count, len(choice.Pool))
+	choice.Path, choice.Skip, choice.Random = filepath.Join(dir, "traps.json"), busy, newRandom()
+	return &host{set: traps.New(c, emit), log: log, choice: choice, exact: distinct(config.List[uint16](v, "trap-ports"))}, nil
+}
+
+// trapChoice reads how many traps to choose and from which ports.
+func trapChoice(v *config.Values) (*traps.Choice, error) {
+	c := &traps.Choice{Pool: distinct(config.List[uint16](v, "trap-pool")), Count: v.Int("traps")}
+	if len(config.List[uint16](v, "trap-ports")) == 0 && c.Count > len(c.Pool) {
+		if v.Given("traps") {
+			return nil, v.Invalid("traps", "%d traps cannot be chosen from a pool of %d; name more with --trap-pool", c.Count, len(c.Pool))
+		}
+		c.Count = len(c.Pool)
 	}
-	return h, nil
+	own := ownPorts(v)
+	c.Pool = slices.DeleteFunc(c.Pool, func(port uint16) bool { return slices.Contains(own, port) })
+	return c, nil
+}
+
+// distinct keeps the first of each port.
+func distinct(ports []uint16) []uint16 {
+	var all []uint16
+	for _, port := range ports {
+		if !slices.Contains(all, port) {
+			all = append(all, port)
+		}
+	}
+	return all
+}
+
+// ownPorts are the ports of this host where vft is told to find its server or
+// its SIEM. A trap there would take the place of one that starts later, and
+// swallow the records meant for it.
+func ownPorts(v *config.Values) (ports []uint16) {
+	addresses := []string{v.Text("server")}
+	if join, err := link.ParseJoin(v.Text("join")); err == nil {
+		addresses = append(addresses, join.Addr())
+	}
+	targets, _ := destinations(v) // an error is told where they are opened
+	for _, target := range targets {
+		addresses = append(addresses, target.Address)
+	}
+	for _, address := range addresses {
+		if host, port, err := config.SplitHostPort(address); err == nil && isHere(host) {
+			ports = append(ports, port)
+		}
+	}
+	return ports
+}
+
+// isHere reports whether host names this host, as far as can be told without
+// asking anybody.
+func isHere(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	if err != nil {
+		return host == "localhost" || host == hostname()
+	}
+	own := func(p netip.Prefix) bool { return p.Addr() == addr.Unmap() }
+	return addr.IsLoopback() || addr.IsUnspecified() || slices.ContainsFunc(ownAddresses(), own)
 }
 
 // open opens the chosen ports, or exactly those that were asked for. What

@@ -7,6 +7,9 @@ import (
 	"syscall"
 )
 
+// errLocked is how lock fails when another process has the file.
+const errLocked = syscall.EWOULDBLOCK
+
 // lock takes path for this process. It fails at once when another has it; the
 // system gives it back when the process ends, however it ends.
 func lock(path string) (unlock func(), err error) {

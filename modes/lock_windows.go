@@ -6,6 +6,9 @@ import (
 	"golang.org/x/sys/windows"
 )
 
+// errLocked is how lock fails when another process has the file.
+const errLocked = windows.ERROR_LOCK_VIOLATION
+
 // lock takes path for this process. It fails at once when another has it; the
 // system gives it back when the process ends, however it ends.
 func lock(path string) (unlock func(), err error) {

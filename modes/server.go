@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -46,7 +47,7 @@ func runServer(ctx context.Context, p parts) error {
 	}
 	unlock, err := lock(filepath.Join(s.dir, "server.lock"))
 	if err != nil {
-		return cannotOpen(fmt.Errorf("cannot use the data directory %s: %v; is another vft server running? name another with --data-dir", s.dir, err))
+		return cannotOpen(fmt.Errorf("cannot use the data directory %s: %s name another with --data-dir", s.dir, lockReason(err, "is another vft server running?")))
 	}
 	defer unlock()
 	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: p.streams.Out, Log: s.log, Random: newRandom().Float64})
@@ -60,7 +61,7 @@ func runServer(ctx context.Context, p parts) error {
 	}
 	ln, err := listen(p.values.Text("bind"))
 	if err != nil {
-		return cannotOpen(fmt.Errorf("cannot bind %s: %v; is another vft running? choose another address with --bind", p.values.Text("bind"), opReason(err)))
+		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.values.Text("bind"), opReason(err), bindAdvice(err)))
 	}
 	s.announce(ln.Addr())
 	return s.run(ctx, link, ln)
@@ -186,11 +187,10 @@ func isLoopback(hostport string) bool {
 
 // loadCertificate reads --cert and --key, or makes and keeps an own one.
 func (s *server) loadCertificate() error {
-	certFile, keyFile := s.values.Text("cert"), s.values.Text("key")
-	if certFile != "" {
-		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if s.values.Text("cert") != "" {
+		cert, err := readKeyPair(s.values)
 		if err != nil {
-			return s.values.Invalid("cert", "cannot load %s and %s: %v", certFile, keyFile, err)
+			return err
 		}
 		s.cert.Store(&cert)
 		return nil
@@ -207,6 +207,28 @@ func (s *server) loadCertificate() error {
 		return cannotOpen(err)
 	}
 	s.cert.Store(&cert)
+	return nil
+}
+
+// readKeyPair reads --cert and --key.
+func readKeyPair(v *config.Values) (tls.Certificate, error) {
+	certFile, keyFile := v.Text("cert"), v.Text("key")
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return cert, v.Invalid("cert", "cannot load %s and %s: %v; both must be PEM files that belong together", certFile, keyFile, err)
+	}
+	return cert, nil
+}
+
+// checkSecretFile reads --secret-file, when it counts.
+func checkSecretFile(v *config.Values) error {
+	file := v.Text("secret-file")
+	if file == "" || v.Text("secret") != "" {
+		return nil
+	}
+	if _, err := link.ReadSecret(file); err != nil {
+		return v.Invalid("secret-file", "%v", err)
+	}
 	return nil
 }
 
@@ -233,10 +255,10 @@ func serverSecret(v *config.Values, dir string) (string, error) {
 // announce says where clients connect and what to type there, whatever the
 // log level is.
 func (s *server) announce(addr net.Addr) {
-	s.log.Log().Str("address", addr.String()).Msgf("listening on %s", addr)
+	s.say().Str("address", addr.String()).Msgf("listening on %s", addr)
 	cert := s.cert.Load()
 	if cert == nil {
-		s.log.Log().Msg("plain text: clients need --ssl=false and the secret")
+		s.say().Msg("plain text: clients need --ssl=false and the secret")
 		return
 	}
 	token, err := link.ReadSecret(filepath.Join(s.dir, "token"))
@@ -245,7 +267,12 @@ func (s *server) announce(addr net.Addr) {
 	}
 	bound := addr.(*net.TCPAddr)
 	join := link.Join{Host: joinHost(bound.AddrPort().Addr()), Port: uint16(bound.Port), Pin: link.PinOf(cert.Leaf), Token: token}
-	s.log.Log().Msgf("on a client, type: vft client --join %s (its token lets a host enrol)", join)
+	s.say().Msgf("on a client, type: vft client --join %s (its token lets a host enrol)", join)
+}
+
+// say starts a line of level info that is written at every --log-level.
+func (s *server) say() *zerolog.Event {
+	return s.log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue)
 }
 
 // joinHost is the address under which clients reach this host.
@@ -287,6 +314,17 @@ func opReason(err error) error {
 		err = system.Err
 	}
 	return err
+}
+
+// bindAdvice says what to do about an address that cannot be bound.
+func bindAdvice(err error) string {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "is another vft running? choose another address with --bind"
+	case errors.Is(err, os.ErrPermission):
+		return "ports below 1024 need root or the capability cap_net_bind_service; choose another with --bind"
+	}
+	return "choose an address of this host with --bind"
 }
 
 // reload reads the configuration again. What can change in a running server

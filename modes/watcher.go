@@ -186,13 +186,12 @@ func (w *watcher) close() {
 
 // parsed takes a packet after it was counted.
 func (w *watcher) parsed(p *packet.Parsed, touch flow.Touch, now int64) {
+	if w.packets != nil { // before a detection may ask for its archive
+		if key, ok := flow.KeyOf(p); ok {
+			w.packets.Packet(key, p.Link, now, p.Wire, p.Data)
+		}
+	}
 	w.detect.Packet(p, touch, now)
-	if w.packets == nil {
-		return
-	}
-	if key, ok := flow.KeyOf(p); ok {
-		w.packets.Packet(key, p.Link, now, p.Wire, p.Data)
-	}
 }
 
 // interval judges the statistics of an interval that has ended. The flow table
@@ -218,7 +217,8 @@ func (w *watcher) flow(r *flow.Record) {
 		w.transfer.Flow(r)
 	}
 	w.detect.Flow(r)
-	if w.packets != nil {
+	// After the other ends the flow goes on, or the packet log itself closes.
+	if w.packets != nil && (r.End == flow.Idle || r.End == flow.Evicted) {
 		defer w.packets.End(r.Key)
 	}
 	if w.values.Bool("flows") {

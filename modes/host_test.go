@@ -1,0 +1,84 @@
+package modes
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"vft/event"
+	"vft/modes/config"
+)
+
+// values reads flags as the mode does.
+func values(t *testing.T, mode config.Mode, flags map[string]string) *config.Values {
+	t.Helper()
+	inputs := map[string]*config.Input{}
+	for name, text := range flags {
+		inputs[name] = &config.Input{Texts: []string{text}}
+	}
+	none := func(string) (string, bool) { return "", false }
+	v, err := config.Load(config.Source{Options: options, Flags: inputs, Env: none, Mode: mode})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// TestTrapsLeaveOwnPortsAlone: a trap on a port where this vft looks for its
+// server or SIEM would take the place of one that starts later, and swallow
+// the records.
+func TestTrapsLeaveOwnPortsAlone(t *testing.T) {
+	for _, c := range []struct {
+		why   string
+		mode  config.Mode
+		flags map[string]string
+		want  []uint16 // of the pool 5000, 8080, 8443
+	}{
+		{"a destination on this host", config.Standalone, map[string]string{"dest": "127.0.0.1:5000"}, []uint16{8080, 8443}},
+		{"a destination by URL and name", config.Standalone, map[string]string{"dest": "tls://localhost:8443"}, []uint16{5000, 8080}},
+		{"two destinations", config.Standalone, map[string]string{"dest": "[::1]:5000,udp://127.0.0.2:8080"}, []uint16{8443}},
+		{"a destination elsewhere", config.Standalone, map[string]string{"dest": "192.0.2.1:5000"}, []uint16{5000, 8080, 8443}},
+		{"no address at all", config.Standalone, map[string]string{"dest": "stdout://"}, []uint16{5000, 8080, 8443}},
+		{"the server of a client", config.Client, map[string]string{"server": "127.0.0.1:8080"}, []uint16{5000, 8443}},
+		{"the server of a join string", config.Client, map[string]string{"join": "vft1:127.0.0.1:8080:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAA"}, []uint16{5000, 8443}},
+	} {
+		if c.flags["trap-pool"] == "" {
+			c.flags["trap-pool"] = "5000,8080,8443"
+		}
+		h, err := newHost(values(t, c.mode, c.flags), t.TempDir(), zerolog.Nop(), func(event.Event) {})
+		if err != nil {
+			t.Errorf("%s: %v", c.why, err)
+			continue
+		}
+		if got := slices.Sorted(slices.Values(h.choice.Pool)); !slices.Equal(got, c.want) {
+			t.Errorf("%s: the pool is %v, want %v", c.why, got, c.want)
+		}
+	}
+}
+
+func TestHowManyTraps(t *testing.T) {
+	for _, c := range []struct {
+		why   string
+		flags map[string]string
+		want  int
+	}{
+		{"the default", nil, 5},
+		{"a pool smaller than the default", map[string]string{"trap-pool": "80,443"}, 2},
+		{"a port twice is one port", map[string]string{"trap-pool": "80,443,80"}, 2},
+		{"none", map[string]string{"traps": "0"}, 0},
+		{"exactly these", map[string]string{"trap-ports": "80,443,80"}, 2},
+	} {
+		h, err := newHost(values(t, config.Client, c.flags), t.TempDir(), zerolog.Nop(), func(event.Event) {})
+		if err != nil {
+			t.Errorf("%s: %v", c.why, err)
+			continue
+		}
+		if got := h.wanted(); got != c.want {
+			t.Errorf("%s: %d traps, want %d", c.why, got, c.want)
+		}
+	}
+	if _, err := newHost(values(t, config.Client, map[string]string{"traps": "3", "trap-pool": "80,443,80"}), t.TempDir(), zerolog.Nop(), func(event.Event) {}); err == nil {
+		t.Error("three traps of a pool of two were accepted")
+	}
+}
