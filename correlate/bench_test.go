@@ -133,10 +133,10 @@ func fullGC() time.Duration {
 // After the first events of a source, its events allocate nothing, whatever
 // rules hold and whatever incident is open, but for the alerts that are written.
 func TestNoAllocationPerEvent(t *testing.T) {
-	for _, live := range []uint32{1, 3, 1 << 10} {
+	for _, live := range []uint32{1, 3, 1 << 8} {
 		f := newCrowd(live, false)
 		f.rules.UpdateEvery, f.rules.Hold = time.Hour, time.Hour
-		for range 1 << 17 {
+		for range 1 << 15 {
 			f.next(100 * time.Microsecond)
 		}
 		before := f.alerts

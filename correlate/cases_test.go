@@ -209,9 +209,77 @@ func TestForgedPacketsFrameAndHideNobody(t *testing.T) {
 	if a := b.last(); a.Severity > 40 {
 		t.Errorf("one real hit and forged packets weigh %d by %s", a.Severity, a.Rule)
 	}
+	b = newBench(t, nil)
+	b.hit(0, "203.0.113.7", "alpha", 1001)
+	for i := range 100 {
+		b.probe(1+float64(i)/10, "203.0.113.7", "alpha", uint16(2000+i))
+	}
 	b.hit(70, "203.0.113.7", "alpha", 1002)
-	if a := b.last(); a.Severity < 70 {
-		t.Errorf("the second real trap was pushed out: %+v", a)
+	if a := b.last(); a.Rule != "slow-scan" {
+		t.Errorf("the first trap was pushed out: %+v", a)
+	}
+}
+
+// However many ports of one client a source touches, the client that it touched
+// before, and that tells of it later, is not forgotten.
+func TestManyPortsHideNoClient(t *testing.T) {
+	b := newBench(t, nil)
+	for i := range 50 {
+		b.hit(600+float64(i), "203.0.113.7", "beta", uint16(1000+i))
+	}
+	b.hit(0, "203.0.113.7", "alpha", 22)
+	if a := b.last(); a.Rule != "sweep" {
+		t.Errorf("%+v", a)
+	}
+	for i := range 50 {
+		b.hit(700+float64(i), "203.0.113.7", "beta", uint16(3000+i))
+	}
+	if got := b.judged(seen{760, "203.0.113.7", "gamma", 22})[Sweep]; got.value != 3 {
+		t.Errorf("%v clients are known", got.value)
+	}
+}
+
+func TestForgedNoticesFoldOnlyForged(t *testing.T) {
+	b := newBench(t, nil)
+	for i := range 100 {
+		b.probe(float64(i), fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("client-%d", i), uint16(1000+i))
+	}
+	b.hit(200, "203.0.113.7", "alpha", 22)
+	if a := b.last(); a.Key != "203.0.113.7" || a.State != event.Firing {
+		t.Errorf("the real source: %+v", a)
+	}
+	if n := b.count("incidents_raised"); n != 22 {
+		t.Errorf("%d alerts: 20 notices, one that counts, one that is real", n)
+	}
+	if open := b.Open(); open[20].Key != "spoofable-sources" || open[20].Count != 80 {
+		t.Errorf("%+v", open[20])
+	}
+}
+
+// What was told of a slow scan is new again once it is forgotten.
+func TestSlowScanComesBack(t *testing.T) {
+	b := newBench(t, nil)
+	for _, day := range []float64{0, 3} {
+		for i := range 2 {
+			at := day*86400 + float64(i)*5400
+			b.hit(at, "203.0.113.7", "alpha", uint16(1000+i))
+			b.advance(at + 3600)
+		}
+		if n := len(b.alerts); b.last().Rule != "slow-scan" {
+			t.Errorf("day %v: %d alerts: %q", day, n, b.story())
+		}
+	}
+}
+
+// What goes on and on is told of ever more seldom.
+func TestUpdatesGetSeldom(t *testing.T) {
+	b := newBench(t, nil)
+	for i := range 4 * 3600 {
+		b.hit(float64(i), "203.0.113.7", "alpha", 22)
+		b.advance(float64(i))
+	}
+	if n := len(b.alerts); n < 24 || n > 40 {
+		t.Errorf("a hit every second for four hours gave %d alerts", n)
 	}
 }
 

@@ -119,6 +119,24 @@ func TestSetRulesKeepsWhatItCan(t *testing.T) {
 	}
 }
 
+// A smaller table drops what may be forged first.
+func TestFewerKeysKeepTheProven(t *testing.T) {
+	b := newBench(t, nil)
+	b.hit(0, "203.0.113.7", "alpha", 80)
+	for i := range 2000 {
+		b.probe(1, fmt.Sprintf("10.0.%d.%d", i>>8, i&255), "alpha", 81)
+	}
+	rules := DefaultRules()
+	rules.Keys = 1024
+	b.SetRules(rules)
+	for i := range 2000 {
+		b.probe(1, fmt.Sprintf("10.1.%d.%d", i>>8, i&255), "alpha", 81)
+	}
+	if _, fresh := b.judged(seen{2, "203.0.113.7", "alpha", 80})[Touch]; fresh || b.sources.Len() != 1024 {
+		t.Errorf("the proven source was forgotten: %v; %d are kept", fresh, b.sources.Len())
+	}
+}
+
 func TestSetRulesCountsPlacesAnew(t *testing.T) {
 	b := newBench(t, nil)
 	for i := range 2 {
@@ -214,6 +232,10 @@ func TestManyLostClientsAreOneIncident(t *testing.T) {
 	if n := len(b.Open()); n != 11 {
 		t.Errorf("%d incidents after a week", n)
 	}
+	b.Returned("client-4999", base.Add(time.Hour))
+	if n := len(b.Open()); n != 11 {
+		t.Errorf("%d incidents after one of many came back", n)
+	}
 	for i := range 5000 {
 		b.Returned(fmt.Sprint("client-", i), base.Add(time.Hour))
 	}
@@ -300,8 +322,8 @@ func TestAbsorbedSourcesAreNamed(t *testing.T) {
 	b.advance(10)
 	b.hit(11, "203.0.113.7", "c1", 8080)
 	b.advance(30)
-	if !slices.ContainsFunc(b.alerts, func(e event.Event) bool {
-		return slices.Contains(e.Alert.Sources, netip.MustParseAddr("203.0.113.7"))
+	if !slices.ContainsFunc(b.Open(), func(a event.Alert) bool {
+		return a.Kind == event.ByPort && slices.Contains(a.Sources, netip.MustParseAddr("203.0.113.7"))
 	}) {
 		t.Error("the real source is not named")
 	}
@@ -398,6 +420,7 @@ func TestEventOfTheFuture(t *testing.T) {
 	b := newBench(t, nil)
 	b.advance(0)
 	b.hit(365*86400, "10.0.0.1", "alpha", 80)
+	b.hit(100*86400, "10.0.0.4", "alpha", 80)
 	b.hit(1, "10.0.0.2", "alpha", 81)
 	if v := b.hit(2, "10.0.0.2", "beta", 82); v != Counted || b.last().Key != "10.0.0.2" || b.last().Rule != "sweep" {
 		t.Errorf("verdict %v, %q", v, b.story())
