@@ -31,7 +31,11 @@ func (w *watcher) detectors(random [32]byte) error {
 	if err != nil {
 		return w.values.Invalid("spot-q", "with the other --spot- options: %v", err)
 	}
-	w.detect = detect.New(detect.Config{Seed: part(random, 3), Emit: w.finding, Home: config.List[netip.Prefix](w.values, "home")})
+	known := detect.Config{Seed: part(random, 3), Emit: w.finding, Home: config.List[netip.Prefix](w.values, "home")}
+	if live, _ := watches(w.values); live {
+		known.Gateways = gateways()
+	}
+	w.detect = detect.New(known)
 	w.detect.Learn(w.values.Duration("learn-peers"))
 	methods := config.List[string](w.values, "anom-methods")
 	if len(methods) == 0 {
