@@ -315,7 +315,7 @@ func TestAbsorbedSourcesAreNamed(t *testing.T) {
 		t.Errorf("%d of 150 sources are named", len(named))
 	}
 	// Forged ones leave room for the real.
-	b = newBench(t, nil)
+	b = newBench(t, func(r *Rules) { r.Rule[Touch].PerHour = 10000 })
 	for i := range 300 {
 		b.probe(float64(i)/100, fmt.Sprintf("10.0.%d.%d", i/100, i%100), fmt.Sprintf("c%d", i%20), 8080)
 	}
@@ -326,6 +326,75 @@ func TestAbsorbedSourcesAreNamed(t *testing.T) {
 		return a.Kind == event.ByPort && slices.Contains(a.Sources, netip.MustParseAddr("203.0.113.7"))
 	}) {
 		t.Error("the real source is not named")
+	}
+}
+
+// A source that is known by a mere notice joins the incident of a port that it
+// hits later.
+func TestNoticeJoinsWhatIsOpen(t *testing.T) {
+	b := newBench(t, nil)
+	b.hit(0, "203.0.113.7", "gamma", 22)
+	for i := range 3 {
+		b.hit(float64(i), fmt.Sprintf("10.0.0.%d", i), []string{"alpha", "beta"}[i%2], 8080)
+	}
+	b.advance(10)
+	if n := len(b.Open()); n != 2 {
+		t.Fatalf("%q", b.story())
+	}
+	b.SetRules(func() Rules { r := DefaultRules(); r.Rule[SlowScan].Off, r.Rule[Sweep].Off = true, true; return r }())
+	b.hit(20, "203.0.113.7", "alpha", 8080)
+	b.advance(40)
+	if open := b.Open(); len(open) != 1 || open[0].Key != "8080" || open[0].Count != 4 {
+		t.Errorf("%q", b.story())
+	}
+}
+
+// The hits of an incident that ended are spent: they raise nothing again.
+func TestEndedPortIsSpent(t *testing.T) {
+	b := newBench(t, func(r *Rules) { r.QuietMax = 10 * time.Second })
+	for i := range 3 {
+		b.hit(float64(i), fmt.Sprintf("10.0.0.%d", i), []string{"alpha", "beta"}[i%2], 8080)
+	}
+	b.advance(5)
+	b.advance(30)
+	b.hit(31, "10.0.0.9", "alpha", 8080)
+	b.hit(32, "10.0.0.8", "beta", 8080)
+	b.advance(36)
+	if n := len(b.in(event.Firing, event.ByPort)); n != 1 {
+		t.Errorf("two more hits: %d incidents of the port", n)
+	}
+	b.hit(37, "10.0.0.7", "beta", 8080)
+	b.advance(40)
+	if n := len(b.in(event.Firing, event.ByPort)); n != 2 || b.Open()[0].Count != 3 {
+		t.Errorf("a third: %d incidents of the port, %+v", n, b.Open())
+	}
+}
+
+// What two attackers do together on one port makes the incidents of both graver.
+func TestSharedRuleEscalatesItsOwners(t *testing.T) {
+	b := newBench(t, func(r *Rules) { r.Rule[Sweep].Off, r.Rule[SlowScan].Off = true, true })
+	for i := range 12 {
+		b.hit(float64(i)/10, []string{"10.0.0.1", "10.0.0.2"}[i%2], []string{"a", "b", "c"}[i%3], 8080)
+	}
+	b.advance(10)
+	open := b.Open()
+	if len(open) != 2 || open[0].Rule != "port-campaign" || open[0].Severity != 60 || open[1].Rule != "port-campaign" {
+		t.Errorf("%+v %q", open, b.story())
+	}
+}
+
+// Of what an incident could not list nobody knows whether it is ignored.
+func TestIgnoreCoversOnlyWhatIsListed(t *testing.T) {
+	b := newBench(t, nil)
+	for i := range 120 {
+		b.hit(float64(i)/100, fmt.Sprintf("10.0.0.%d", i), fmt.Sprintf("c%d", i%20), 8080)
+	}
+	b.advance(10)
+	rules := DefaultRules()
+	rules.Ignore = []Ignore{{Source: netip.MustParsePrefix("10.0.0.0/24")}}
+	b.SetRules(rules)
+	if !slices.ContainsFunc(b.Open(), func(a event.Alert) bool { return a.Key == "8080" && len(a.Sources) == 100 }) {
+		t.Errorf("%q", b.story())
 	}
 }
 

@@ -116,12 +116,9 @@ func (f *Fleet) hostScan(h *hit) {
 // slowScan holds when the first contacts with traps flag a scanner.
 func (f *Fleet) slowScan(h *hit) {
 	r := &f.rules.Rule[SlowScan]
-	if r.Off || h.Dataset == event.DatasetProbe {
-		return
-	}
 	n, since := h.source.unspent(h.tick, f.ticks[SlowScan])
 	ratio := window.Ratio{Scanner: r.Scanner, Other: r.Other, Flag: r.Threshold}
-	if ratio.Flags(n) {
+	if !r.Off && n > 0 && ratio.Flags(n) {
 		f.add(SlowScan, ratio.Value(n), r.Threshold, since)
 	}
 }
