@@ -16,6 +16,7 @@ import (
 var floor = map[string]int{
 	"event":                0,
 	"yamlfile":             0,
+	"throttle":             0,
 	"capture/packet":       0,
 	"capture/flow":         0,
 	"capture/stat":         0,

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
+	"vft/throttle"
 )
 
 // ClientConfig is what a Client needs. The funcs may be nil.
@@ -53,7 +54,7 @@ type Client struct {
 	dialer   websocket.Dialer
 	sessions tls.ClientSessionCache
 	counts   clientCounts
-	throttle throttle
+	throttle throttle.Throttle
 	state    atomic.Pointer[ClientStatus]
 
 	// Only Run uses what follows.
@@ -84,7 +85,7 @@ const (
 // NewClient returns a Client that takes events and sends none until Run.
 func NewClient(cfg ClientConfig) *Client {
 	cfg.defaults()
-	c := &Client{cfg: cfg, spool: cfg.Spool, boot: rand.Text(), throttle: throttle{now: cfg.Now}, sessions: tls.NewLRUClientSessionCache(1)}
+	c := &Client{cfg: cfg, spool: cfg.Spool, boot: rand.Text(), sessions: tls.NewLRUClientSessionCache(1)}
 	c.dialer = websocket.Dialer{ReadBufferSize: 1024, WriteBufferSize: sendBuffer, WriteBufferPool: new(sync.Pool), Subprotocols: []string{subprotocol}}
 	c.state.Store(&ClientStatus{Since: cfg.Now()})
 	return c
@@ -213,7 +214,7 @@ func (c *Client) status(connected bool, err error) {
 // log starts a warning of this kind, or nothing when there was one less than a
 // minute ago.
 func (c *Client) log(kind string) *zerolog.Event {
-	suppressed, ok := c.throttle.allow(kind)
+	suppressed, ok := c.throttle.Pass(kind, c.cfg.Now())
 	if !ok {
 		return nil
 	}

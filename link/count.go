@@ -1,9 +1,7 @@
 package link
 
 import (
-	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // counter names a number that only grows.
@@ -111,42 +109,3 @@ func (c *serverCounts) add(what counter, n int) { c[what].Add(uint64(n)) }
 type clientCounts [numClientCounters]atomic.Uint64
 
 func (c *clientCounts) add(what counter) { c[what].Add(1) }
-
-// throttle lets one log line of a kind through per minute. The kinds are few
-// and fixed. Any goroutine may use it.
-type throttle struct {
-	now func() time.Time
-
-	mu   sync.Mutex // guards what follows
-	seen map[string]*throttled
-}
-
-type throttled struct {
-	until      time.Time
-	suppressed uint64
-}
-
-const throttlePeriod = time.Minute
-
-// allow reports whether a line of this kind may be written now, and how many
-// were suppressed since the last one.
-func (t *throttle) allow(kind string) (suppressed uint64, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.seen == nil {
-		t.seen = map[string]*throttled{}
-	}
-	state := t.seen[kind]
-	if state == nil {
-		state = &throttled{}
-		t.seen[kind] = state
-	}
-	now := t.now()
-	if now.Before(state.until) {
-		state.suppressed++
-		return 0, false
-	}
-	suppressed = state.suppressed
-	*state = throttled{until: now.Add(throttlePeriod)}
-	return suppressed, true
-}

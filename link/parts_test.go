@@ -71,24 +71,6 @@ func TestBucket(t *testing.T) {
 	}
 }
 
-func TestThrottle(t *testing.T) {
-	now := time.Unix(1e9, 0)
-	th := throttle{now: func() time.Time { return now }}
-	lines := 0
-	for range 100 {
-		if _, ok := th.allow("a"); ok {
-			lines++
-		}
-	}
-	if _, ok := th.allow("b"); !ok || lines != 1 {
-		t.Errorf("%d lines of one kind, and another %v", lines, ok)
-	}
-	now = now.Add(throttlePeriod)
-	if suppressed, ok := th.allow("a"); !ok || suppressed != 99 {
-		t.Errorf("a minute later: %d suppressed, %v", suppressed, ok)
-	}
-}
-
 // A Spool is a list: what is appended comes out in order from the oldest that
 // was not acknowledged on, and appended = waiting + acknowledged + dropped.
 func TestSpoolAgainstAList(t *testing.T) {

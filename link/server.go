@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
+	"vft/throttle"
 )
 
 // ServerConfig is what a Server needs. The funcs may be nil. Those about one
@@ -55,7 +56,7 @@ type Server struct {
 	tls      *tls.Config // nil: plain text
 	upgrader websocket.Upgrader
 	counts   serverCounts
-	throttle throttle
+	throttle throttle.Throttle
 	registry *registry
 	unproven atomic.Int64
 	decoders sync.Pool
@@ -65,7 +66,7 @@ type Server struct {
 // NewServer returns a Server that does nothing until Serve.
 func NewServer(cfg ServerConfig) *Server {
 	cfg.defaults()
-	s := &Server{cfg: cfg, throttle: throttle{now: cfg.Now}}
+	s := &Server{cfg: cfg}
 	s.registry = newRegistry(cfg.Dir, cfg.MaxClients, cfg.Now)
 	s.decoders.New = func() any { return newDecoder() }
 	s.upgrader = websocket.Upgrader{
@@ -277,7 +278,7 @@ type counted struct {
 func (s *Server) count(what counter) counted {
 	s.counts.add(what, 1)
 	c := counted{server: s, what: what}
-	if suppressed, ok := s.throttle.allow(serverCounters[what]); ok {
+	if suppressed, ok := s.throttle.Pass(serverCounters[what], s.cfg.Now()); ok {
 		c.entry = s.cfg.Log.Warn().Uint64("suppressed", suppressed)
 	}
 	return c

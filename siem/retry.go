@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"vft/throttle"
 )
 
 // backoff spaces attempts by exponential backoff with full jitter: a uniform
@@ -24,22 +26,19 @@ func (b backoff) after(failed int) time.Duration {
 	return time.Duration(b.random() * float64(span))
 }
 
-// throttle says once a minute at most that a destination fails.
-type throttle struct {
-	log        zerolog.Logger
-	now        func() time.Time
-	name       string
-	last       time.Time
-	suppressed int
+// complaint says once a minute at most that a destination fails.
+type complaint struct {
+	log   zerolog.Logger
+	now   func() time.Time
+	name  string
+	lines throttle.Throttle
 }
 
-func (t *throttle) failed(err error, counts totals) {
-	now := t.now()
-	if !t.last.IsZero() && now.Sub(t.last) < time.Minute {
-		t.suppressed++
+func (t *complaint) failed(err error, counts totals) {
+	suppressed, ok := t.lines.Pass("", t.now())
+	if !ok {
 		return
 	}
 	t.log.Warn().Err(err).Str("destination", t.name).Uint64("queued", counts.queued).Uint64("dropped", counts.lost()).
-		Int("suppressed", t.suppressed).Msg("destination fails; records wait and it is tried again")
-	t.last, t.suppressed = now, 0
+		Uint64("suppressed", suppressed).Msg("destination fails; records wait and it is tried again")
 }

@@ -33,10 +33,10 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestThrottle(t *testing.T) {
+func TestComplaint(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(1000, 0)
-	log := throttle{log: zerolog.New(&out), now: func() time.Time { return now }, name: "tcp://a:1"}
+	log := complaint{log: zerolog.New(&out), now: func() time.Time { return now }, name: "tcp://a:1"}
 	for range 60 {
 		log.failed(errors.New("refused"), totals{})
 		now = now.Add(time.Second)

@@ -200,7 +200,7 @@ func outlive(ctx context.Context, while func() time.Duration) (context.Context, 
 // carry runs one session after another. It returns nil when all is delivered
 // after stop, or the last error when there is no more time.
 func (d *Destination) carry(ctx context.Context, stop <-chan struct{}) error {
-	log := throttle{log: d.config.Log, now: d.config.Now, name: d.config.Target.String()}
+	log := complaint{log: d.config.Log, now: d.config.Now, name: d.config.Target.String()}
 	for failed := 0; ; failed++ {
 		before, began := d.queue.head(), d.config.Now()
 		d.attempts.Add(1)

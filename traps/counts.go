@@ -5,7 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
-	"time"
 )
 
 // counts are the counters of a Set.
@@ -89,31 +88,4 @@ type netstat struct {
 	listenOverflows uint64 // handshakes that a full accept queue refused
 	listenDrops     uint64 // SYNs and handshakes dropped by listeners, overflows included
 	syncookiesSent  uint64 // SYNs answered without memory: a flood
-}
-
-// throttle lets one message of a kind pass in a time. Kinds come from a fixed
-// list, so it stays small.
-type throttle struct {
-	every time.Duration
-
-	mu         sync.Mutex
-	last       map[string]time.Time
-	suppressed map[string]uint64
-}
-
-// pass reports whether a message of kind may be logged at now, and how many of
-// it were not since the last one.
-func (t *throttle) pass(kind string, now time.Time) (suppressed uint64, ok bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.last == nil {
-		t.last, t.suppressed = map[string]time.Time{}, map[string]uint64{}
-	}
-	if last, seen := t.last[kind]; seen && now.Sub(last) < t.every {
-		t.suppressed[kind]++
-		return 0, false
-	}
-	suppressed = t.suppressed[kind]
-	t.last[kind], t.suppressed[kind] = now, 0
-	return suppressed, true
 }

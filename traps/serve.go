@@ -52,7 +52,7 @@ func (s *Set) serve(ctx context.Context, socket *socket, ids *event.IDs) {
 
 func (s *Set) acceptFailed(socket *socket, err error) {
 	kind := s.counts.acceptFailed(err)
-	suppressed, ok := s.logged.pass(kind, s.config.Now())
+	suppressed, ok := s.logged.Pass(kind, s.config.Now())
 	if !ok {
 		return
 	}

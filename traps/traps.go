@@ -22,6 +22,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
+	"vft/throttle"
 )
 
 // Config says how traps behave.
@@ -54,7 +55,7 @@ type Set struct {
 	emit   event.Emit
 	counts counts
 	holds  holds
-	logged throttle
+	logged throttle.Throttle
 	mark   atomic.Pointer[mark] // of the running self-test
 
 	testing sync.Mutex // held by the running self-test; guards turn
@@ -78,7 +79,6 @@ func New(config Config, emit event.Emit) *Set {
 		config: config,
 		emit:   emit,
 		holds:  holds{perSource: config.HoldPerSource, max: config.HoldMax, held: map[netip.Addr]int{}},
-		logged: throttle{every: time.Minute},
 		open:   map[uint16][]*socket{},
 		seeds:  rand.NewChaCha8(config.Seed),
 	}

@@ -460,29 +460,6 @@ func TestConnectionsBeforeRunAreServed(t *testing.T) {
 	}
 }
 
-func TestThrottle(t *testing.T) {
-	throttle := throttle{every: time.Minute}
-	at := time.Unix(1_700_000_000, 0)
-	for _, c := range []struct {
-		kind, why  string
-		after      time.Duration
-		suppressed uint64
-		ok         bool
-	}{
-		{"a", "the first of its kind", 0, 0, true},
-		{"a", "within the minute", time.Second, 0, false},
-		{"b", "another kind", time.Second, 0, true},
-		{"a", "still within", 59 * time.Second, 0, false},
-		{"a", "the next minute tells how many were not logged", time.Minute, 2, true},
-		{"a", "and counts anew", 2 * time.Minute, 0, true},
-	} {
-		suppressed, ok := throttle.pass(c.kind, at.Add(c.after))
-		if suppressed != c.suppressed || ok != c.ok {
-			t.Errorf("%s: %d, %v", c.why, suppressed, ok)
-		}
-	}
-}
-
 func TestEveryCounterHasAName(t *testing.T) {
 	s := New(DefaultConfig(), func(event.Event) {})
 	seen := map[string]bool{}

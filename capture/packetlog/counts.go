@@ -2,7 +2,6 @@ package packetlog
 
 import (
 	"sync/atomic"
-	"time"
 )
 
 // counter is one of the counters of a Log.
@@ -110,23 +109,11 @@ func (c *counts) yield(f func(string, uint64)) {
 // included, in units of 4 KiB) are as of now.
 func (l *Log) Counts(yield func(name string, n uint64)) { l.count.yield(yield) }
 
-const throttlePeriod = time.Minute
-
 // failed counts an error and logs it, once a minute for each kind.
 func (l *Log) failed(kind counter, what string, err error) {
 	l.count.add(kind, 1)
 	l.lastError = err
-	now := l.cfg.Now()
-	t := &l.logged[kind]
-	if !t.at.IsZero() && now.Sub(t.at) < throttlePeriod {
-		t.suppressed++
-		return
+	if suppressed, ok := l.lines.Pass(kind.String(), l.cfg.Now()); ok {
+		l.cfg.Log.Warn().Err(err).Uint64("suppressed", suppressed).Msg(what)
 	}
-	l.cfg.Log.Warn().Err(err).Uint64("suppressed", t.suppressed).Msg(what)
-	*t = lastLogged{at: now}
-}
-
-type lastLogged struct {
-	at         time.Time
-	suppressed uint64
 }

@@ -17,6 +17,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/throttle"
 )
 
 // The defaults of Config.
@@ -81,7 +82,7 @@ type Log struct {
 	lookAgain int64 // when a full archive is measured again
 
 	count     counts
-	logged    [counters]lastLogged
+	lines     throttle.Throttle
 	lastError error
 }
 
