@@ -51,10 +51,24 @@ func modeHelp(command string, mode config.Mode) string {
 	fmt.Fprintf(&b, "vft %s [flags]\n\n", command)
 	for i := range options {
 		if o := &options[i]; o.Modes&mode != 0 {
-			fmt.Fprintf(&b, "  --%s\n        %s%s\n", o.Name, o.Usage, defaultText(o))
+			fmt.Fprintf(&b, "  %s\n        %s%s\n", flagNames(o), o.Usage, defaultText(o))
 		}
 	}
 	return b.String()
+}
+
+// flagNames are the flags of an option, its own name last. That underscores
+// mean dashes is left out.
+func flagNames(o *config.Option) string {
+	var names []string
+	for _, alias := range o.Aliases {
+		dash := "--"
+		if len(alias) == 1 {
+			dash = "-"
+		}
+		names = append(names, dash+alias)
+	}
+	return strings.Join(append(names, "--"+o.Name), ", ")
 }
 
 func defaultText(o *config.Option) string {

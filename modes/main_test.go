@@ -127,3 +127,17 @@ func unlockable(t *testing.T) string {
 	}
 	return dir
 }
+
+func TestHelpNamesEveryFlag(t *testing.T) {
+	_, out, _ := runMain(t, "standalone", "--help")
+	for _, c := range []struct{ why, line string }{
+		{"the short names of packet capture", "  -i, --interface\n"},
+		{"a filter as tcpdump takes it", "  -f, --filter\n"},
+		{"a name of Wherefore", "  --loglevel, --log-level\n"},
+		{"a name without another", "  --traps\n"},
+	} {
+		if !strings.Contains(out, c.line) {
+			t.Errorf("%s: the help lacks %q", c.why, c.line)
+		}
+	}
+}
