@@ -87,7 +87,9 @@ func (f *Fleet) settlePlace(h *hit, of scope, p *place) *incident {
 	if i.isHeld() {
 		return nil
 	}
-	f.absorb(i, h.key)
+	if f.absorb(i, h.open[ofSource]) {
+		h.open[ofSource] = nil
+	}
 	f.tell(i, false, stronger)
 	return i
 }
@@ -152,7 +154,7 @@ func (f *Fleet) raise(i *incident) {
 		i.heldSince = time.Time{}
 		f.open++
 		for _, addr := range i.sources {
-			f.absorb(i, f.sourceKey(addr))
+			f.absorb(i, f.incidents[sourceKeyOf(f.sourceKey(addr))])
 		}
 		f.tell(i, true, false)
 	}
@@ -205,18 +207,21 @@ func (f *Fleet) placeOf(i *incident) *place {
 	return f.ports.Find(i.key)
 }
 
-// absorb ends the notice of a source, when it is no more than that.
-func (f *Fleet) absorb(into *incident, source window.Key) {
-	if i := f.incidents[sourceKeyOf(source)]; i != nil && i.onlyNotice() {
-		f.counts.absorbed++
-		f.resolve(i, f.newest, "joined "+into.id)
+// absorb ends the incident of a source when it is no more than a notice, and
+// reports whether it was. There may be none.
+func (f *Fleet) absorb(into, notice *incident) bool {
+	if notice == nil || !notice.onlyNotice() {
+		return false
 	}
+	f.counts.absorbed++
+	f.resolve(notice, f.newest, "joined "+into.id)
+	return true
 }
 
 // settleSource adds h to the incident of its source, opening it when a rule
 // holds that the incident of a port or client does not explain.
 func (f *Fleet) settleSource(h *hit, onPort, onClient *incident) {
-	i := f.incidents[sourceKeyOf(h.key)]
+	i := h.open[ofSource]
 	fresh := i == nil
 	if fresh {
 		notice, any := f.notice()
