@@ -27,6 +27,7 @@ type ClientConfig struct {
 	Server    string              // host:port
 	Dir       string              // keeps identity.json; empty: a new identity each time
 	Secret    func() string       // asked at each attempt, for its file may come late; empty: none
+	Insist    bool                // prove the secret although the server knows this client's identity
 	Join      *Join               // pin and token; its address is not used, Server is
 	Trust     []*x509.Certificate // of --cert: only these, or what they signed
 	Plaintext bool                // no TLS, for loopback
@@ -137,6 +138,13 @@ func (c *Client) Emit(e event.Event) {
 	c.spool.Append(&e)
 }
 
+// Check reads the client's identity, so that a damaged file shows before
+// anything is opened. Run reads it anew.
+func (c *Client) Check() error {
+	_, err := loadIdentity(c.cfg.Dir)
+	return err
+}
+
 // Status returns how the link is now.
 func (c *Client) Status() ClientStatus { return *c.state.Load() }
 
@@ -176,7 +184,11 @@ func (c *Client) Run(ctx context.Context) (err error) {
 			attempt = 0
 		}
 		delay := c.delay(attempt, err)
-		c.log("disconnected").Err(err).Dur("retry_ms", delay).Msg("not connected to " + c.cfg.Server)
+		kind := "disconnected"
+		if errors.Is(err, ErrRefused) {
+			kind = "refused"
+		}
+		c.log(kind).Err(err).Dur("retry_ms", delay).Msg("not connected to " + c.cfg.Server)
 		sleep(ctx, delay)
 	}
 }

@@ -129,6 +129,9 @@ func (g *greeting) chooseKey() (key, error) {
 	}
 	trusted := len(c.cfg.Trust) > 0
 	id := c.identity
+	if secret != "" && c.cfg.Insist {
+		return key{kind: bySecret, shared: secret}, nil
+	}
 	if id.ID != "" && !c.strange && (trusted || id.Pin != nil && *id.Pin == pin) {
 		return key{kind: byIdentity, id: id.ID}, nil
 	}

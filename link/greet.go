@@ -67,7 +67,7 @@ func (s *Server) greet(ctx context.Context, raw net.Conn) {
 func (n *newcomer) leave(err error) {
 	if n.ws != nil {
 		reason := "the hello cannot be used"
-		for _, known := range []error{errAuthentication, errUnknown, errRevoked, errRegistryFull} {
+		for _, known := range []error{errAuthentication, errUnknown, errRevoked, errRegistryFull, errRegistry} {
 			if errors.Is(err, known) {
 				reason = known.Error()
 			}
@@ -110,7 +110,7 @@ func (n *newcomer) introduce(ctx context.Context) (*session, counter, error) {
 	case errors.Is(err, errRegistryFull):
 		return nil, sRegistryFull, err
 	case err != nil:
-		return nil, sRegistryErrors, err
+		return nil, sRegistryErrors, fmt.Errorf("%w: %w", errRegistry, err)
 	}
 	session, err := n.server.welcome(n, hello.Hello)
 	if errors.Is(err, errRevoked) {

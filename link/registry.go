@@ -35,6 +35,7 @@ var (
 	errRegistryFull = errors.New(byeFull)
 	errRevoked      = errors.New(byeRevoked)
 	errUnknown      = errors.New(byeUnknown)
+	errRegistry     = errors.New("the server cannot keep its list of clients; its log says why")
 )
 
 // registry is the list of all clients, in memory and in clients.json. Only who

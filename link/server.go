@@ -126,6 +126,10 @@ func orDefault[T comparable](value *T, otherwise T) {
 	}
 }
 
+// Check reads the list of clients, so that a damaged file shows before anything
+// is opened.
+func (s *Server) Check() error { return s.registry.load() }
+
 // Serve takes connections from ln, which it closes, until ctx ends. It returns
 // nil then, or why it cannot go on.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {

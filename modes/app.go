@@ -141,6 +141,12 @@ func (a *app) mode(name string, mode config.Mode, run func(context.Context, part
 }
 
 func (a *app) load(mode config.Mode) (*config.Values, error) {
+	if a.defaults == nil {
+		a.defaults = map[string]string{}
+	}
+	if dir, err := defaultDataDir(a.streams.Env); err == nil {
+		a.defaults["data-dir"] = dir // else dataDir says why there is none
+	}
 	return config.Load(config.Source{Options: options, Flags: a.inputs, Env: a.streams.Env, Mode: mode, Changes: a.defaults})
 }
 

@@ -45,6 +45,9 @@ func runClient(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	if err := checkUnused(p.values); err != nil {
+		return err
+	}
 	base, err := dataDir(p.values, p.streams.Env)
 	if err != nil {
 		return err
@@ -66,6 +69,9 @@ func runClient(ctx context.Context, p parts) error {
 		if c.look, err = newWatcher(p.values, c.log, c.link.Emit); err != nil {
 			return err
 		}
+	}
+	if err := c.link.Check(); err != nil {
+		return cannotOpen(err)
 	}
 	c.host.open()
 	return c.run(ctx, level)
@@ -125,6 +131,8 @@ func (c *client) emit(e event.Event) {
 func (c *client) linkConfig() (link.ClientConfig, error) {
 	v := c.values
 	out := link.ClientConfig{Server: v.Text("server"), Plaintext: !v.Bool("ssl"), Log: c.log}
+	// Who gives a secret wants it tried, also where the server knows this client.
+	out.Insist = v.Text("secret") != "" || v.Text("secret-file") != ""
 	out.OnIgnore = func(all []netip.Prefix) { c.ignore.Store(&all) }
 	if text := v.Text("join"); text != "" {
 		join, err := link.ParseJoin(text)

@@ -107,7 +107,21 @@ func checkPackets(v *config.Values) error {
 	if _, err := stat.Select(config.List[string](v, "stats")); err != nil {
 		return v.Invalid("stats", "%v", err)
 	}
+	if v.Bool("log-packets") && v.Text("log-dir") == "" {
+		return errNoLogDir(v)
+	}
 	return (&watcher{values: v}).detectors(seed())
+}
+
+// checkUnused refuses wrong settings of a watcher also where none runs: who
+// gives them will want them one day.
+func checkUnused(v *config.Values) error {
+	for i := range captureOptions {
+		if v.Given(captureOptions[i].Name) {
+			return checkPackets(v)
+		}
+	}
+	return nil
 }
 
 // showConfig prints every value and where it came from, a JSON object a line;

@@ -81,6 +81,10 @@ func part(random [32]byte, n byte) [32]byte {
 	return random
 }
 
+func errNoLogDir(v *config.Values) error {
+	return v.Invalid("log-packets", "needs --log-dir: where the packets of flows go first")
+}
+
 // openPackets opens the packet log, when one is asked for.
 func (w *watcher) openPackets() error {
 	v := w.values
@@ -88,7 +92,7 @@ func (w *watcher) openPackets() error {
 		return nil
 	}
 	if v.Text("log-dir") == "" {
-		return v.Invalid("log-packets", "needs --log-dir: where the packets of flows go first")
+		return errNoLogDir(v)
 	}
 	w.packets = packetlog.New(packetlog.Config{
 		Dir: v.Text("log-dir"), Archive: v.Text("archive-dir"), MaxFile: int64(v.Int("max-pcap-log-size")) * 1_000_000,

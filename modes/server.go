@@ -59,6 +59,9 @@ func runServer(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	if err := link.Check(); err != nil {
+		return cannotOpen(err)
+	}
 	ln, err := listen(p.values.Text("bind"))
 	if err != nil {
 		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.values.Text("bind"), opReason(err), bindAdvice(err)))

@@ -42,14 +42,19 @@ func runStandalone(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	if s.dir, err = dataDir(p.values, p.streams.Env); err != nil {
+	live, replay := watches(p.values)
+	if !replay { // which keeps nothing
+		if s.dir, err = dataDir(p.values, p.streams.Env); err != nil {
+			return err
+		}
+	}
+	if err := checkUnused(p.values); err != nil {
 		return err
 	}
 	if err := s.openOuts(targets); err != nil {
 		return err
 	}
 	s.desk = newDesk(rules, p.build, s.outs)
-	live, replay := watches(p.values)
 	if live || replay {
 		if s.look, err = newWatcher(p.values, s.log, s.tell); err != nil {
 			return err

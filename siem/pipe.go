@@ -5,10 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 )
 
-// pipe writes whole lines to stdout. An error of stdout is for ever: a reader
-// that closed it will not come back.
+// pipe writes whole lines to stdout. A disk that is full may have room again;
+// any other error is for ever: a reader that closed stdout will not come back.
 type pipe struct{ w io.Writer }
 
 func (p *pipe) check() error {
@@ -43,11 +44,44 @@ func (p *pipe) write(ctx context.Context, b batch) (records int, err error) {
 		if r.err == nil && r.n < len(b.data) {
 			r.err = io.ErrShortWrite
 		}
-		if r.err != nil {
-			return b.whole(r.n), permanent{fmt.Errorf("stdout: %w", r.err)}
-		}
-		return len(b.ends), nil
+		return p.written(b, r.n, r.err)
 	case <-ctx.Done():
 		return 0, ctx.Err()
 	}
+}
+
+// written tells how many records are out, given that n bytes are.
+func (p *pipe) written(b batch, n int, err error) (records int, _ error) {
+	if err == nil {
+		return len(b.ends), nil
+	}
+	records = b.whole(n)
+	whole := 0
+	if records > 0 {
+		whole = int(b.ends[records-1] - b.base)
+	}
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) && !errors.Is(err, syscall.EIO) {
+		return records, permanent{fmt.Errorf("stdout: %w", err)}
+	}
+	p.mend(n - whole)
+	return records, fmt.Errorf("stdout: %w", err)
+}
+
+// mend takes half a line back, so that the next one does not follow on it.
+// Where stdout is no file, a line end must do.
+func (p *pipe) mend(half int) {
+	if half == 0 {
+		return
+	}
+	if file, ok := p.w.(interface {
+		io.Seeker
+		Truncate(size int64) error
+	}); ok {
+		end, err := file.Seek(0, io.SeekCurrent)
+		if err == nil && file.Truncate(end-int64(half)) == nil {
+			_, _ = file.Seek(end-int64(half), io.SeekStart)
+			return
+		}
+	}
+	_, _ = p.w.Write([]byte{'\n'})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -202,6 +203,9 @@ func List[T any](v *Values, name string) []T {
 	return out
 }
 
+// passwords are the names and passwords of URLs.
+var passwords = regexp.MustCompile(`://[^/@,]*@`)
+
 // Setting is one value as `vft config show` prints it.
 type Setting struct {
 	Name  string `json:"name"`
@@ -220,6 +224,7 @@ func (v *Values) All() []Setting {
 		if o.Secret && value != "" {
 			value = "redacted"
 		}
+		value = passwords.ReplaceAllString(value, "://redacted@")
 		all = append(all, Setting{o.Name, value, v.origins[o.Name].String()})
 	}
 	return all
