@@ -369,6 +369,11 @@ func TestWhoIsRefused(t *testing.T) {
 
 	right := l.vft("host", "client", "--cert", cert, "--secret-file", secret, "--trap-ports", "8080", "--data-dir", t.TempDir())
 	right.waitFor(right.err, 10*time.Second, `"connected"`)
+	enrolled := t.TempDir()
+	first := l.vft("host", "client", "--secret-file", secret, "--traps", "0", "--data-dir", enrolled)
+	first.waitFor(first.err, 10*time.Second, `"connected"`)
+	first.stop()
+	l.vftFails(4, []string{"authentication failed"}, "client", "--secret", "something else", "--traps", "0", "--data-dir", enrolled)
 	garbage := l.helper("host", "garbage", "127.0.0.1:9999", "1000")
 	if state := garbage.wait(60 * time.Second); state != 0 {
 		t.Fatalf("the garbage ended with %d", state)
