@@ -24,17 +24,22 @@ func BenchmarkReplay(b *testing.B) {
 	for b.Loop() {
 		ours := cpuOf(b, exec.Command(binary, "standalone", "--pcapfile", file, "--dest", "file://"+filepath.Join(out, "records"), "--data-dir", out))
 		b.ReportMetric(perPacket(ours, packets), "vft-ns/packet")
-		if path, err := exec.LookPath("softflowd"); err == nil {
-			theirs := cpuOf(b, exec.Command(path, "-r", file, "-n", "127.0.0.1:9", "-p", filepath.Join(out, "pid"), "-c", filepath.Join(out, "ctl")))
-			b.ReportMetric(perPacket(theirs, packets), "softflowd-ns/packet")
-			b.ReportMetric(float64(theirs)/float64(ours), "x-faster-than-softflowd")
-			b.ReportMetric(2, "limit-x-faster")
+		peer := func(name string, args ...string) {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				return
+			}
+			theirs, err := run(exec.Command(path, args...))
+			if err != nil {
+				b.Logf("%s is not compared: %v", name, err)
+				return
+			}
+			b.ReportMetric(perPacket(theirs, packets), name+"-ns/packet")
+			b.ReportMetric(float64(theirs)/float64(ours), "x-faster-than-"+name)
 		}
-		if path, err := exec.LookPath("nfpcapd"); err == nil {
-			theirs := cpuOf(b, exec.Command(path, "-r", file, "-l", out))
-			b.ReportMetric(perPacket(theirs, packets), "nfpcapd-ns/packet")
-			b.ReportMetric(float64(theirs)/float64(ours), "x-faster-than-nfpcapd")
-		}
+		peer("softflowd", "-r", file, "-n", "127.0.0.1:9", "-p", filepath.Join(out, "pid"), "-c", filepath.Join(out, "ctl"))
+		peer("nfpcapd", "-r", file, "-l", out)
+		b.ReportMetric(2, "limit-x-faster")
 	}
 }
 
@@ -43,12 +48,21 @@ func perPacket(d time.Duration, n int) float64 { return float64(d.Nanoseconds())
 // cpuOf runs a command to its end and returns its user and system time.
 func cpuOf(b *testing.B, cmd *exec.Cmd) time.Duration {
 	b.Helper()
-	limit := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() })
+	spent, err := run(cmd)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return spent
+}
+
+// run runs a command for at most a minute.
+func run(cmd *exec.Cmd) (time.Duration, error) {
+	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer limit.Stop()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("%s: %v\n%.500s", cmd.Path, err, out)
+		return 0, fmt.Errorf("%s: %w: %.200s", cmd.Path, err, out)
 	}
-	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
 
 // repeat writes a capture again and again, each time later and with other
