@@ -58,10 +58,21 @@ func newFleet(t *testing.T, hosts []string, serverFlags []string, clientFlags ma
 		f.clients[host] = f.vft(host, args...)
 		f.clients[host].waitFor(f.clients[host].err, 10*time.Second, `"connected"`)
 	}
-	for host := range f.clients {
+	for host, c := range f.clients {
+		if clientFlags[host] == nil {
+			eventually(t, 10*time.Second, "the server dealt "+host+" no ports", c.wasDealt)
+		}
 		eventually(t, 10*time.Second, "the traps of "+host+" are not open", func() bool { return len(f.traps(host)) >= 5 })
 	}
 	return f
+}
+
+// wasDealt reports whether the client has opened the ports that the server
+// dealt: those of before are closed then.
+func (p *process) wasDealt() bool {
+	all, _ := p.err.from(0)
+	connected := slices.IndexFunc(all, func(line string) bool { return strings.Contains(line, `"message":"connected"`) })
+	return connected >= 0 && slices.ContainsFunc(all[connected:], func(line string) bool { return strings.Contains(line, `traps are open"`) })
 }
 
 // traps asks the host, not vft, which ports are open there.

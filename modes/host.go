@@ -130,7 +130,7 @@ func (h *host) open() {
 func (h *host) deal(ports []uint16) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.exact) > 0 || slices.Equal(h.set.Ports(), ports) {
+	if len(h.exact) > 0 {
 		return
 	}
 	opened, failed := h.set.Open(ports)
