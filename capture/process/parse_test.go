@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,9 @@ const tcp6Text = `  sl  local_address                         remote_address    
 // littleEndian ends a test whose text was written on such a machine.
 func littleEndian(t *testing.T) {
 	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("this test needs a little-endian machine, as its text was written on")
+		}
 		t.Skip("the text is of a little-endian machine")
 	}
 }
