@@ -90,20 +90,72 @@ func (e End) String() string {
 	return "unknown"
 }
 
-// Record is one bidirectional flow. Key is the direction of its first packet,
-// which Fwd counts.
+// Record is one flow: of both directions when vft captured it, mostly of one
+// when an exporter sent it. Key is the direction of its first packet, which Fwd
+// counts; then Rev is empty.
 type Record struct {
 	Key
 	Fwd, Rev    Side
 	First, Last int64 // packet time, nanoseconds since 1970
 	End         End
+	Export      Export
+	LinkHeader  uint8 // bytes of link headers that each packet has in Side.Bytes; see NetworkBytes
+}
+
+// Export says where a record came from; it is zero for vft's own captures.
+type Export struct {
+	Exporter packet.Addr // who sent the datagram
+	Domain   uint32      // source id, observation domain, engine or sub-agent of the exporter
+	Sampling uint32      // one of so many packets was counted; Side is corrected by it. 0 and 1: all
+	Version  Version
+}
+
+// Version is the protocol of an export.
+type Version uint8
+
+// The protocols.
+const (
+	Captured Version = iota // none: vft saw the packets itself
+	NetFlow1
+	NetFlow5
+	NetFlow7
+	NetFlow9
+	IPFIX
+	SFlow5
+)
+
+// String returns the protocol as vft.flow.version has it; "" for Captured.
+func (v Version) String() string {
+	names := [...]string{"", "netflow1", "netflow5", "netflow7", "netflow9", "ipfix", "sflow5"}
+	if int(v) < len(names) {
+		return names[v]
+	}
+	return "unknown"
 }
 
 // Packets returns the packets of both directions.
 func (r *Record) Packets() uint64 { return r.Fwd.Packets + r.Rev.Packets }
 
-// Bytes returns the bytes on the wire of both directions.
+// Bytes returns the bytes of both directions: on the wire where vft or an sFlow
+// agent saw the frames, from the IP header on where NetFlow and IPFIX count so.
 func (r *Record) Bytes() uint64 { return r.Fwd.Bytes + r.Rev.Bytes }
+
+// NetworkBytes returns the bytes of s, a side of r, from the IP header on, as
+// NetFlow counts them. UDP frames may be padded, so where the payload is known
+// it tells more than the frame.
+func (r *Record) NetworkBytes(s *Side) uint64 {
+	const udp, header4, header6 = 17, 20 + 8, 40 + 8
+	switch link := uint64(r.LinkHeader) * s.Packets; {
+	case link == 0 || s.Bytes < link:
+		return s.Bytes
+	case r.Proto == udp && r.Ports && r.Src.Is4():
+		return s.Payload + header4*s.Packets
+	case r.Proto == udp && r.Ports:
+		return s.Payload + header6*s.Packets
+	default:
+		return s.Bytes - link
+	}
+}
 
 // Duration returns the time from the first packet to the last.
 func (r *Record) Duration() time.Duration { return time.Duration(r.Last - r.First) }

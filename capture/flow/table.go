@@ -16,10 +16,11 @@ const (
 // Config sets the limits of a Table. Zero values mean the defaults; a negative
 // timeout means none.
 type Config struct {
-	Max    int           // flows at once, at most 1<<30; the table then evicts
-	Idle   time.Duration // a flow without a packet for longer has ended
-	Active time.Duration // a flow is reported when it gets older, and begins anew
-	Seed   uint64        // of the hash; random when strangers send the packets
+	Max        int           // flows at once, at most 1<<30; the table then evicts
+	Idle       time.Duration // a flow without a packet for longer has ended
+	Active     time.Duration // a flow is reported when it gets older, and begins anew
+	Seed       uint64        // of the hash; random when strangers send the packets
+	LinkHeader uint8         // bytes of link header of each packet, for Record.NetworkBytes; 14 for Ethernet
 	// SplitFragments leaves later fragments in a flow without ports, instead of
 	// joining them with the flow of their first fragment.
 	SplitFragments bool
@@ -273,7 +274,7 @@ func (t *Table) emit(at uint32, end End) {
 	t.count.Ended[end]++
 	if t.cfg.Emit != nil {
 		t.slab.record(t.slab.at(at), &t.rec)
-		t.rec.End = end
+		t.rec.End, t.rec.LinkHeader = end, t.cfg.LinkHeader
 		t.cfg.Emit(&t.rec)
 	}
 }
