@@ -1,8 +1,10 @@
 package config
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -161,4 +163,56 @@ func FuzzFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestListeners(t *testing.T) {
+	options := append([]Option{{Name: "netflow", Default: "off", Kind: Listeners(2055), Modes: All, Envs: []string{"COLLECTOR_LISTEN_PORT"}}}, testOptions...)
+	load := func(file string, env, flag map[string]string) (*Values, error) {
+		src := source(t, file, env, flag)
+		src.Options = options
+		return Load(src)
+	}
+	for _, c := range []struct {
+		why, file string
+		env, flag map[string]string
+		want      []Listener
+	}{
+		{"off is none", "", nil, nil, []Listener{{}}},
+		{"the key alone means the usual port", "netflow:\n", nil, nil, []Listener{{Port: 2055}}},
+		{"all addresses", "", nil, map[string]string{"netflow": ":9995"}, []Listener{{Port: 9995}}},
+		{"a port alone", "", nil, map[string]string{"netflow": "2055,9995"}, []Listener{{Port: 2055}, {Port: 9995}}},
+		{"one address of each family", "", nil, map[string]string{"netflow": "127.0.0.1:2055,[::1]:2055"}, []Listener{{netip.MustParseAddr("127.0.0.1"), 2055}, {netip.MustParseAddr("::1"), 2055}}},
+		{"the name that net-security gave it", "", map[string]string{"COLLECTOR_LISTEN_PORT": "3000"}, nil, []Listener{{Port: 3000}}},
+		{"the own name counts more", "", map[string]string{"COLLECTOR_LISTEN_PORT": "3000", "VFT_NETFLOW": ":3001"}, nil, []Listener{{Port: 3001}}},
+	} {
+		v, err := load(c.file, c.env, c.flag)
+		if err != nil {
+			t.Errorf("%s: %v", c.why, err)
+			continue
+		}
+		if got := List[Listener](v, "netflow"); !slices.Equal(got, c.want) {
+			t.Errorf("%s: %v, not %v", c.why, got, c.want)
+		}
+	}
+	for _, bad := range []string{"router:2055", "0", ":70000", "nowhere", "::1:2055"} {
+		if _, err := load("", nil, map[string]string{"netflow": bad}); err == nil {
+			t.Errorf("%q was taken for an address", bad)
+		}
+	}
+	if _, err := load("", map[string]string{"COLLECTOR_LISTEN_PORT": "many"}, nil); err == nil || !strings.Contains(err.Error(), "COLLECTOR_LISTEN_PORT") {
+		t.Errorf("the error does not name the variable: %v", err)
+	}
+}
+
+func TestSamplingRates(t *testing.T) {
+	v, err := Sampling.read([]string{"10.0.0.1=1000, ::ffff:10.0.0.2=20"})
+	want := []any{SamplingRate{netip.MustParseAddr("10.0.0.1"), 1000}, SamplingRate{netip.MustParseAddr("10.0.0.2"), 20}}
+	if err != nil || !slices.Equal(v.([]any), want) {
+		t.Errorf("%v %v, not %v", v, err, want)
+	}
+	for _, bad := range []string{"10.0.0.1", "10.0.0.1=", "10.0.0.1=0", "x=5", "10.0.0.1=-1", "10.0.0.1=4294967296"} {
+		if _, err := Sampling.read([]string{bad}); err == nil {
+			t.Errorf("%q was taken for a rate", bad)
+		}
+	}
 }

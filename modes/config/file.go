@@ -43,7 +43,7 @@ func entryTexts(path string, entry yamlfile.Entry, option *Option) ([]string, er
 		texts = append(texts, text)
 	}
 	if len(texts) == 0 {
-		texts = []string{""}
+		texts = []string{option.Kind.bare}
 	}
 	return texts, nil
 }

@@ -14,6 +14,7 @@ import (
 type Kind struct {
 	List  bool                      // several values: the flag repeats, commas separate
 	Bool  bool                      // the flag may stand without a value
+	bare  string                    // what the key means that stands in a file without a value
 	parse func(string) (any, error) // of one value; nil: the text itself
 }
 
@@ -186,3 +187,55 @@ var Networks = Kind{List: true, parse: func(s string) (any, error) {
 	}
 	return v.Masked(), nil
 }}
+
+// Listeners is a list of UDP addresses to listen on, each HOST:PORT, :PORT for
+// all addresses or PORT alone; "off" is none. The key alone means all addresses
+// and the given port.
+func Listeners(port uint16) Kind {
+	return Kind{List: true, bare: fmt.Sprintf(":%d", port), parse: func(s string) (any, error) {
+		if s == "off" {
+			return Listener{}, nil
+		}
+		text := s
+		if !strings.Contains(s, ":") {
+			text = ":" + s
+		}
+		host, port, err := SplitHostPort(text)
+		if err != nil || port == 0 {
+			return nil, fmt.Errorf("%q is not an address to listen on, as :2055 or 10.0.0.1:2055; off is none", s)
+		}
+		l := Listener{Port: port}
+		if host == "" {
+			return l, nil
+		}
+		if l.Addr, err = netip.ParseAddr(host); err != nil {
+			return nil, fmt.Errorf("%q names no IP address; write :%d for all addresses, or the address of this host", s, port)
+		}
+		return l, nil
+	}}
+}
+
+// Listener is an address to listen on. Port 0 is none at all; an Addr that is
+// not valid means all addresses.
+type Listener struct {
+	Addr netip.Addr
+	Port uint16
+}
+
+// Sampling is a list of exporters and the sampling rates that hold for them
+// whatever they say: 10.0.0.1=1000.
+var Sampling = Kind{List: true, parse: func(s string) (any, error) {
+	addr, rate, _ := strings.Cut(s, "=")
+	exporter, err := netip.ParseAddr(strings.TrimSpace(addr))
+	n, errRate := strconv.ParseUint(strings.TrimSpace(rate), 10, 31)
+	if err != nil || errRate != nil || n == 0 {
+		return nil, fmt.Errorf("%q is not EXPORTER=RATE, as 10.0.0.1=1000", s)
+	}
+	return SamplingRate{exporter.Unmap(), uint32(n)}, nil
+}}
+
+// SamplingRate says that an exporter looks at one packet of Rate.
+type SamplingRate struct {
+	Exporter netip.Addr
+	Rate     uint32
+}

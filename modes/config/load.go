@@ -68,8 +68,11 @@ func (src *Source) defaults() map[string]given {
 func (src *Source) environment() map[string]given {
 	layer := map[string]given{}
 	for _, o := range src.Options {
-		if text, ok := src.Env(o.Env()); ok && (text != "" || o.Kind.List) {
-			layer[o.Name] = given{[]string{text}, Origin{"environment", o.Env()}}
+		for _, name := range append([]string{o.Env()}, o.Envs...) {
+			if text, ok := src.Env(name); ok && (text != "" || o.Kind.List) {
+				layer[o.Name] = given{[]string{text}, Origin{"environment", name}}
+				break
+			}
 		}
 	}
 	return layer

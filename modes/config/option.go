@@ -16,6 +16,7 @@ import (
 type Option struct {
 	Name    string   // long flag, words joined by dashes
 	Aliases []string // other flags that mean the same
+	Envs    []string // other variables that mean the same, where the own one is not set
 	Default string   // text, as a user would write it
 	Kind    Kind
 	Usage   string
