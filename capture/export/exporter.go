@@ -1,0 +1,150 @@
+package export
+
+import (
+	"iter"
+	"net/netip"
+
+	"vft/capture/flow"
+	"vft/capture/packet"
+)
+
+// Exporter tells what is known of one exporter.
+type Exporter struct {
+	Address  packet.Addr
+	Domain   uint32 // source id, observation domain, engine or sub-agent
+	Version  flow.Version
+	Last     int64  // arrival of its last datagram, nanoseconds since 1970
+	Sampling uint32 // the rate that records without one of their own are multiplied by; 0 and 1: none
+	// Skew is what is added to the times of the exporter, nanoseconds; not 0 only
+	// where its clock is off by more than Config.MaxSkew.
+	Skew      int64
+	Templates int // remembered
+
+	Datagrams uint64
+	Records   uint64 // decoded
+	Sent      uint64 // units of its sequence numbers that came: datagrams of NetFlow 9 and sFlow, else records
+	Lost      uint64 // units that its sequence numbers say were sent and never came
+	Restarts  uint64 // jumps of its sequence numbers that are no plausible loss
+	Missing   uint64 // sets of data that came without their template
+}
+
+// Exporters yields the exporters, the one heard last first.
+func (d *Decoder) Exporters() iter.Seq[Exporter] {
+	return func(yield func(Exporter) bool) {
+		for e := d.exporters.first; e != nil; e = e.next {
+			if !yield(e.view()) {
+				return
+			}
+		}
+	}
+}
+
+func (e *exporter) view() Exporter {
+	return Exporter{
+		Address: e.addr, Domain: e.domain, Version: e.version,
+		Last: e.last, Sampling: e.rate(0), Skew: e.skew, Templates: len(e.templates),
+		Datagrams: e.datagrams, Records: e.records,
+		Sent: e.seq.sent, Lost: e.seq.lost, Restarts: e.seq.restarts, Missing: e.missing,
+	}
+}
+
+// exporterKey is what templates, sampling and sequence numbers belong to. The
+// port is not part of it: line cards of one router send from several.
+type exporterKey struct {
+	addr    packet.Addr
+	domain  uint32
+	version flow.Version
+}
+
+type exporter struct {
+	exporterKey
+	last      int64 // arrival of the last datagram
+	skew      int64 // see clock
+	seq       sequence
+	templates map[uint16]*template
+	fields    int // of all templates
+	sampling  sampling
+	waiting   int // bytes of its data that wait for a template
+
+	datagrams, records, missing uint64
+	reported                    loss // what losses told before
+
+	next, prev *exporter // by the last datagram, latest first
+}
+
+// exporters holds the exporters by key, and in the order in which they were
+// heard.
+type exporters struct {
+	byKey       map[exporterKey]*exporter
+	first, last *exporter
+}
+
+func newExporters() exporters {
+	return exporters{byKey: map[exporterKey]*exporter{}}
+}
+
+// exporter returns the exporter of a datagram that arrived at now and has a
+// sound header, and counts the datagram. A new one may push out the one that
+// was not heard for longest. It is valid until the next call.
+func (d *Decoder) exporter(addr netip.Addr, domain uint32, version flow.Version, now int64) *exporter {
+	key := exporterKey{packet.AddrFrom(addr), domain, version}
+	e := d.exporters.byKey[key]
+	if e == nil {
+		if len(d.exporters.byKey) >= d.cfg.MaxExporters {
+			d.forget(d.exporters.last)
+			d.counts[exportersEvicted]++
+		}
+		e = d.remember(key)
+	}
+	d.exporters.touch(e)
+	e.last = now
+	e.datagrams++
+	return e
+}
+
+// remember adds an exporter that is not known yet.
+func (d *Decoder) remember(key exporterKey) *exporter {
+	e := &exporter{exporterKey: key}
+	if d.cfg.Sampling != nil {
+		e.sampling.override = d.cfg.Sampling(key.addr)
+	}
+	d.exporters.byKey[key] = e
+	return e
+}
+
+// forget drops an exporter and all that belongs to it.
+func (d *Decoder) forget(e *exporter) {
+	delete(d.exporters.byKey, e.exporterKey)
+	d.exporters.unlink(e)
+}
+
+// touch moves e to the front.
+func (x *exporters) touch(e *exporter) {
+	if x.first == e {
+		return
+	}
+	x.unlink(e)
+	e.next = x.first
+	if x.first != nil {
+		x.first.prev = e
+	}
+	x.first = e
+	if x.last == nil {
+		x.last = e
+	}
+}
+
+// unlink takes e out of the order; one that is not in it stays out.
+func (x *exporters) unlink(e *exporter) {
+	if e.prev != nil {
+		e.prev.next = e.next
+	} else if x.first == e {
+		x.first = e.next
+	}
+	if e.next != nil {
+		e.next.prev = e.prev
+	} else if x.last == e {
+		x.last = e.prev
+	}
+	e.next, e.prev = nil, nil
+}

@@ -1,0 +1,3 @@
+package export
+
+type template struct{}
