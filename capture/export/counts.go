@@ -24,6 +24,7 @@ const (
 	badTime
 	sflowCounterSamples
 	sflowOtherSamples
+	sflowNotIP
 	sflowBadSamples
 	counters
 )
@@ -51,6 +52,7 @@ var counterNames = [counters]string{
 	badTime:             "bad_time",              // records with times that cannot be: in the future of their datagram, or ends before starts
 	sflowCounterSamples: "sflow_counter_samples", // counters of interfaces, which are no flows
 	sflowOtherSamples:   "sflow_other_samples",   // samples of other kinds
+	sflowNotIP:          "sflow_not_ip",          // flow samples without the addresses of an IP packet
 	sflowBadSamples:     "sflow_bad_samples",     // samples that are cut or contradict themselves
 }
 

@@ -53,6 +53,7 @@ type Decoder struct {
 	cfg       Config
 	exporters exporters
 	counts    counts
+	sampled   packet.Parsed // of the header in an sFlow sample
 }
 
 // NewDecoder returns a Decoder that has heard of no exporter.

@@ -11,7 +11,8 @@ import (
 // Exporter tells what is known of one exporter.
 type Exporter struct {
 	Address  packet.Addr
-	Domain   uint32 // source id, observation domain, engine or sub-agent
+	Agent    packet.Addr // whom sFlow datagrams of Address tell of; zero for the others
+	Domain   uint32      // source id, observation domain, engine or sub-agent
 	Version  flow.Version
 	Last     int64  // arrival of its last datagram, nanoseconds since 1970
 	Sampling uint32 // the rate that records without one of their own are multiplied by; 0 and 1: none
@@ -41,7 +42,7 @@ func (d *Decoder) Exporters() iter.Seq[Exporter] {
 
 func (e *exporter) view() Exporter {
 	return Exporter{
-		Address: e.addr, Domain: e.domain, Version: e.version,
+		Address: e.addr, Agent: e.agent, Domain: e.domain, Version: e.version,
 		Last: e.last, Sampling: e.rate(0), Skew: e.skew, Templates: len(e.templates),
 		Datagrams: e.datagrams, Records: e.records,
 		Sent: e.seq.sent, Lost: e.seq.lost, Restarts: e.seq.restarts, Missing: e.missing,
@@ -52,6 +53,7 @@ func (e *exporter) view() Exporter {
 // port is not part of it: line cards of one router send from several.
 type exporterKey struct {
 	addr    packet.Addr
+	agent   packet.Addr // of sFlow: for whom addr sends, which tells sequences apart; else zero
 	domain  uint32
 	version flow.Version
 }
@@ -87,7 +89,10 @@ func newExporters() exporters {
 // sound header, and counts the datagram. A new one may push out the one that
 // was not heard for longest. It is valid until the next call.
 func (d *Decoder) exporter(addr netip.Addr, domain uint32, version flow.Version, now int64) *exporter {
-	key := exporterKey{packet.AddrFrom(addr), domain, version}
+	return d.known(exporterKey{addr: packet.AddrFrom(addr), domain: domain, version: version}, now)
+}
+
+func (d *Decoder) known(key exporterKey, now int64) *exporter {
 	e := d.exporters.byKey[key]
 	if e == nil {
 		if len(d.exporters.byKey) >= d.cfg.MaxExporters {
