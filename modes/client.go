@@ -69,6 +69,7 @@ func runClient(ctx context.Context, p parts) error {
 		if c.look, err = newWatcher(p.values, c.log, c.link.Emit); err != nil {
 			return err
 		}
+		c.look.tops.on = level.debug
 	}
 	if err := c.link.Check(); err != nil {
 		return cannotOpen(err)

@@ -39,6 +39,9 @@ func (h *levelHook) set(v *config.Values) {
 	h.least.Store(int32(level))
 }
 
+// debug reports whether debug messages are written now.
+func (h *levelHook) debug() bool { return zerolog.Level(h.least.Load()) <= zerolog.DebugLevel }
+
 // Run implements zerolog.Hook.
 func (h *levelHook) Run(e *zerolog.Event, level zerolog.Level, _ string) {
 	if level < zerolog.Level(h.least.Load()) {

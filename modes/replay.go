@@ -3,6 +3,7 @@ package modes
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/mattn/go-isatty"
@@ -38,6 +39,7 @@ func (w *watcher) replay(ctx context.Context, s Streams) error {
 	if err == nil && w.sieve.err != nil {
 		err = badUsage(w.sieve.err)
 	}
+	w.all.write(s.Err)
 	w.summarise(s, reports)
 	return err
 }
@@ -86,6 +88,21 @@ func (w *watcher) summarise(s Streams, reports []capture.Report) {
 	w.record(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
 	fmt.Fprintf(s.Err, "%d packets, %d bytes, %d flows in %.3f s of capture; %d malformed, %d alerts\n",
 		sum.Packets, sum.Bytes, sum.Flows, sum.Seconds, sum.Malformed, sum.Alerts)
+}
+
+// trafficCounts yields what a vft.summary would say of the packets. Of what is
+// distinct only exact counts are told, which live are those of little traffic.
+func (w *watcher) trafficCounts(yield func(name string, n uint64)) {
+	totals := w.shard.Totals()
+	yield("packets", totals.Packets)
+	yield("bytes", totals.Bytes)
+	yield("flows", w.shard.Flows().Counters().Started)
+	yield("filtered", w.sieve.dropped)
+	for _, c := range totals.Summary() {
+		if totals.Exact() || !strings.HasPrefix(c.Name, "unique_") {
+			yield(c.Name, c.Value)
+		}
+	}
 }
 
 // checkFiles opens every file once, so that a wrong path shows before work

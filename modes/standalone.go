@@ -59,6 +59,7 @@ func runStandalone(ctx context.Context, p parts) error {
 		if s.look, err = newWatcher(p.values, s.log, s.tell); err != nil {
 			return err
 		}
+		s.look.tops.on = level.debug
 	}
 	if replay {
 		s.desk.created = func() time.Time { return time.Time{} }

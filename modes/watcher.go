@@ -4,10 +4,8 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -44,6 +42,8 @@ type watcher struct {
 	ids      *event.IDs
 	emit     event.Emit // findings and records
 	alerts   uint64
+	tops     topTicker
+	all      *topFlows // of a replay, ended flows too; nil: live
 }
 
 // watches reports whether the options ask for packets at all.
@@ -58,7 +58,7 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 	if live && replay {
 		return nil, v.Invalid("pcapfile", "reads files, --interface captures; choose one")
 	}
-	w := &watcher{values: v, log: log, emit: emit}
+	w := &watcher{values: v, log: log, emit: emit, tops: topTicker{log: log}}
 	var err error
 	if w.sieve, err = newSieve(v); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 	}
 	random := seed()
 	if replay {
-		random = [32]byte{}
+		random, w.all = [32]byte{}, &topFlows{}
 		if err := checkFiles(v); err != nil {
 			return nil, err
 		}
@@ -142,9 +142,12 @@ func (w *watcher) runLive(ctx context.Context, out io.Writer, state string) erro
 	w.live.Close()
 	stop()
 	err = errors.Join(err, g.wait())
-	w.topFlows(out, 20)
+	var top topFlows
+	w.shard.Flows().Each(top.add)
+	top.write(out)
 	w.close()
 	logCounts(w.log, "capture", w.live.Counts)
+	logCounts(w.log, "traffic", w.trafficCounts)
 	return err
 }
 
@@ -206,6 +209,9 @@ func (w *watcher) interval(iv *stat.Interval) {
 	w.samples = stat.AppendSamples(w.samples[:0], iv, w.chosen)
 	w.stats.Samples(w.samples)
 	w.detect.Advance(iv.End)
+	if iv.Counts.Packets > 0 {
+		w.tops.tick(iv.End, w.shard.Flows().Each)
+	}
 	if w.packets != nil {
 		w.packets.Advance(iv.End)
 	}
@@ -217,6 +223,9 @@ func (w *watcher) flow(r *flow.Record) {
 		w.transfer.Flow(r)
 	}
 	w.detect.Flow(r)
+	if w.all != nil {
+		w.all.add(r)
+	}
 	// After the other ends the flow goes on, or the packet log itself closes.
 	if w.packets != nil && (r.End == flow.Idle || r.End == flow.Evicted) {
 		defer w.packets.End(r.Key)
@@ -317,45 +326,4 @@ func (w *watcher) ownerOf(transport string, src, dst netip.AddrPort) *event.Proc
 		return nil
 	}
 	return &event.Process{PID: p.PID, Name: p.Name, CommandLine: p.CommandLine, User: p.User, Container: p.Container}
-}
-
-// topFlows writes a table of the flows with the most bytes.
-func (w *watcher) topFlows(out io.Writer, n int) {
-	var all []flow.Record
-	w.shard.Flows().Each(func(r *flow.Record) {
-		all = append(all, *r)
-		if len(all) >= 16*n {
-			all = busiest(all, n)
-		}
-	})
-	all = busiest(all, n)
-	if len(all) == 0 {
-		return
-	}
-	fmt.Fprintf(out, "%15s %12s %10s  %s\n", "bytes", "packets", "seconds", "flow")
-	for i := range all {
-		r := &all[i]
-		fmt.Fprintf(out, "%15d %12d %10.1f  %s\n", r.Bytes(), r.Packets(), r.Duration().Seconds(), flowText(r))
-	}
-}
-
-func busiest(all []flow.Record, n int) []flow.Record {
-	slices.SortStableFunc(all, func(a, b flow.Record) int {
-		return int(min(max(int64(b.Bytes())-int64(a.Bytes()), -1), 1))
-	})
-	return all[:min(n, len(all))]
-}
-
-func flowText(r *flow.Record) string {
-	proto := transportOf(r.Proto)
-	if proto == "" {
-		proto = fmt.Sprintf("ip/%d", r.Proto)
-	}
-	end := func(a packet.Addr, port uint16) string {
-		if !r.Ports {
-			return a.String()
-		}
-		return netip.AddrPortFrom(a.Netip(), port).String()
-	}
-	return fmt.Sprintf("%s %s > %s", proto, end(r.Src, r.SrcPort), end(r.Dst, r.DstPort))
 }
