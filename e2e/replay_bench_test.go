@@ -104,14 +104,23 @@ func repeat(from, to string, n int) error {
 	return w.Flush()
 }
 
-// vary gives an IPv4 packet the addresses of another round; both ends by the
-// same rule, so that answers stay answers.
+// vary gives an IP packet the addresses of another round; both ends by the same
+// rule, so that answers stay answers.
 func vary(frame []byte, round uint32) {
-	if len(frame) < 34 || bytesof.BigEndian.Uint16(frame[12:]) != 0x0800 {
+	if len(frame) < 54 {
 		return
 	}
-	for _, at := range []int{26, 30} {
-		frame[at+1] ^= byte(round >> 8)
-		frame[at+2] ^= byte(round)
+	var ends [2]int // where in each address the two bytes lie
+	switch bytesof.BigEndian.Uint16(frame[12:]) {
+	case 0x0800:
+		ends = [2]int{27, 31}
+	case 0x86dd:
+		ends = [2]int{26, 42}
+	default:
+		return
+	}
+	for _, at := range ends {
+		frame[at] ^= byte(round >> 8)
+		frame[at+1] ^= byte(round)
 	}
 }
