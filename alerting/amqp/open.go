@@ -29,9 +29,9 @@ func (n *Notifier) session(ctx context.Context, stop <-chan struct{}) error {
 	conn, p, err := n.open(ctx, raw)
 	if err != nil {
 		if !patience.Stop() {
-			err = fmt.Errorf("no answer within %v", n.setup)
+			err = fmt.Errorf("no answer within %v; is an AMQP broker there?", n.setup)
 		}
-		return n.explain(err)
+		return n.explain(err, false)
 	}
 	patience.Stop()
 	if _, ok := n.lines.Pass("connected", n.config.Now()); ok {
@@ -41,7 +41,7 @@ func (n *Notifier) session(ctx context.Context, stop <-chan struct{}) error {
 	if err == nil {
 		_ = conn.CloseDeadline(time.Now().Add(time.Second))
 	}
-	return n.explain(err)
+	return n.explain(err, true)
 }
 
 // open makes a publisher on a new connection: TLS, login, queue, confirms.
@@ -133,7 +133,7 @@ func isRefusal(err error) bool {
 }
 
 // explain says what to do about an error of the broker.
-func (n *Notifier) explain(err error) error {
+func (n *Notifier) explain(err error, connected bool) error {
 	t := n.config.Target
 	switch c := code(err); {
 	case c == 0:
@@ -141,9 +141,11 @@ func (n *Notifier) explain(err error) error {
 	case errors.Is(err, amqp091.ErrCredentials):
 		return refusal{fmt.Errorf("the broker dropped the connection when user %q logged in; is the password right, and may that user log in from here?", t.user)}
 	case c == amqp091.AccessRefused || c == amqp091.NotAllowed:
-		return refusal{fmt.Errorf("the broker refuses user %q on vhost %q: %w; check the user's permissions", t.user, t.VHost, err)}
+		return refusal{fmt.Errorf("the broker refuses user %q on vhost %q: %s; check the user's permissions", t.user, t.VHost, reason(err))}
+	case c == amqp091.FrameError && !connected:
+		return fmt.Errorf("%s; is an AMQP broker there, with TLS or without as the address says?", reason(err))
 	}
-	return err
+	return errors.New(reason(err)) // without the quotes and backslashes of the library
 }
 
 // code returns the reply code of the broker (AMQP 0-9-1 section 1.2); 0 for

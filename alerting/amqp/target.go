@@ -42,12 +42,14 @@ const form = "allowed is amqp://USER:PASSWORD@HOST:PORT/VHOST, or amqps:// for T
 // repeats a user name or a password.
 func Parse(uri string) (Target, error) {
 	u, err := url.Parse(uri)
-	if err != nil { // url's own text repeats the password
+	if err != nil || strings.Contains(u.EscapedPath()+u.RawQuery+u.Fragment, "@") {
+		// A password that holds a /, ? or # of its own is split there, and a
+		// part of it read as host, port or option: none of them is repeated.
 		return Target{}, errors.New("the AMQP address is not a URL: a character of the user name or the password may have to be percent-encoded; " + form)
 	}
 	t, err := parse(u)
 	if err != nil {
-		return Target{}, fmt.Errorf("AMQP address of host %q: %w", u.Host, err)
+		return Target{}, fmt.Errorf("the AMQP address is not understood: %w", err)
 	}
 	return t, nil
 }
@@ -91,7 +93,7 @@ func (t *Target) setAddress(u *url.URL) error {
 		}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("port %q is not a number from 1 to 65535", port)
+		return errors.New("the port is not a number from 1 to 65535")
 	}
 	if !isHost(host) {
 		return errors.New("the host is no name and no address, an IPv6 address in brackets; " + form)
@@ -126,7 +128,7 @@ func (t *Target) setOptions(query string) error {
 	}
 	for key, values := range options {
 		if !slices.Contains(known, key) {
-			return fmt.Errorf("option %q is not known; known are %s", key, strings.Join(known, ", "))
+			return fmt.Errorf("an option is not known; known are %s", strings.Join(known, ", "))
 		}
 		if len(values) != 1 || values[0] == "" {
 			return fmt.Errorf("%s takes one value", key)
