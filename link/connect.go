@@ -140,7 +140,7 @@ func (g *greeting) chooseKey() (key, error) {
 	}
 	if join := c.cfg.Join; join != nil {
 		if !trusted && join.Pin != pin {
-			return key{}, refusedf("the certificate of %s is not the one of the join string: something stands between, or the server has a new certificate and prints a new join string", c.cfg.Server)
+			return key{}, refusedf("the certificate of %s is not the one of the join string: something between may pass itself off as the server (a relay), or the server has a new certificate; look at the server itself, and give --join the string that it prints when it starts", c.cfg.Server)
 		}
 		return key{kind: byToken, id: TokenID(join.Token), shared: join.Token}, nil
 	}

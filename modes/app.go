@@ -60,7 +60,7 @@ func (a *app) cli() *cli.App {
 		Name: "vft", Usage: "network anomaly detection", HideHelp: true, HideVersion: true,
 		Writer: a.streams.Out, ErrWriter: a.streams.Err, ExitErrHandler: stop, OnUsageError: usage,
 		CustomAppHelpTemplate: overview,
-		Flags:                 append(a.flags(config.All), helpFlag(), &cli.BoolFlag{Name: "version", Aliases: []string{"v"}}),
+		Flags:                 append(a.flags(config.All), helpFlag(), versionFlag()),
 		Action:                a.noCommand,
 		Commands: []*cli.Command{
 			a.mode("server", config.Server, runServer),
@@ -76,7 +76,9 @@ func (a *app) cli() *cli.App {
 			c.CustomHelpTemplate = overview
 		}
 	}
-	eachCommand(app.Commands, func(c *cli.Command) { c.HideHelp, c.OnUsageError = true, usage })
+	eachCommand(app.Commands, func(c *cli.Command) {
+		c.HideHelp, c.OnUsageError, c.Action = true, usage, a.unlessVersion(c.Action)
+	})
 	return app
 }
 
@@ -110,6 +112,22 @@ func (a *app) flags(mode config.Mode, without ...string) []cli.Flag {
 // helpFlag makes the parser print the help text of the command.
 func helpFlag() cli.Flag { return &cli.BoolFlag{Name: "help", Aliases: []string{"h"}} }
 
+func versionFlag() cli.Flag { return &cli.BoolFlag{Name: "version", Aliases: []string{"v"}} }
+
+// unlessVersion is the action of a command, but for --version, before or after
+// its name: then which vft this is is all that was asked.
+func (a *app) unlessVersion(action cli.ActionFunc) cli.ActionFunc {
+	if action == nil {
+		return nil
+	}
+	return func(c *cli.Context) error {
+		if slices.ContainsFunc(c.Lineage(), func(c *cli.Context) bool { return c.Bool("version") }) {
+			return a.version(c)
+		}
+		return action(c)
+	}
+}
+
 // parts is what a mode is started with.
 type parts struct {
 	build   Build
@@ -122,7 +140,7 @@ func (a *app) mode(name string, mode config.Mode, run func(context.Context, part
 	alias := "vft-" + name
 	return &cli.Command{
 		Name: name, Aliases: []string{alias},
-		Flags: append(a.flags(mode), helpFlag()), CustomHelpTemplate: modeHelp(name, mode),
+		Flags: append(a.flags(mode), helpFlag(), versionFlag()), CustomHelpTemplate: modeHelp(name, mode),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return badUsage(fmt.Errorf("%q is not understood after vft %s; see vft %s --help", c.Args().First(), name, name))

@@ -59,6 +59,9 @@ func runClient(ctx context.Context, p parts) error {
 	defer unlock()
 	c.dir, linkConfig.Dir = dir, dir
 	linkConfig.Secret = c.secret(base, linkConfig.Server, linkConfig.Join != nil)
+	if linkConfig.Secret != nil {
+		warnShort(c.log, "the secret", linkConfig.Secret())
+	}
 	if c.host, err = newHost(p.values, dir, c.log, c.emit); err != nil {
 		return err
 	}

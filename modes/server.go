@@ -132,6 +132,8 @@ func (s *server) newLink(rules correlate.Rules) (*link.Server, error) {
 	if err != nil {
 		return nil, cannotOpen(err)
 	}
+	warnShort(s.log, "the secret", secret)
+	warnShort(s.log, "the token of the join string", token)
 	config := link.ServerConfig{
 		Secret: secret, Dir: s.dir, Log: s.log, Interval: s.values.Duration("heartbeat"),
 		Token:     func(id string) (string, bool) { return token, id == link.TokenID(token) },
