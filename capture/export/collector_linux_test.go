@@ -234,16 +234,6 @@ func inNamespace(t *testing.T) {
 	}
 }
 
-// missing skips a test whose requirement is not there, but not where all
-// tests must run.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("needs %s", what)
-	}
-	t.Skipf("needs %s", what)
-}
-
 func TestOneSourceGoesToOneWorker(t *testing.T) {
 	const workers, sources, ports = 2, 40, 8
 	for _, family := range []string{"IPv4", "IPv6"} {
