@@ -98,7 +98,7 @@ func FuzzPacket(f *testing.F) {
 // What strangers send makes it no larger: the memory is that of the tables,
 // here filled by new sources, targets and ports without end.
 func TestMemory(t *testing.T) {
-	const most = 48 << 20
+	const most = 72 << 20
 	before := heap()
 	w := newWire(Config{})
 	p := &packet.Parsed{Network: packet.IPv4, HasAddrs: true, Transport: packet.TCP, HasPorts: true, HasFlags: true, Flags: packet.SYN, Proto: protocolTCP, Data: make([]byte, 60), TransOff: 34}

@@ -74,16 +74,17 @@ type scans struct {
 	walks    *cache[walk]
 	fans     *cache[fan]
 	scanned  *cache[struct{}] // targets of scanners that were flagged
-	queue    []waiter         // a ring, oldest at head
+	slowly   *slowScans
+	queue    []waiter // a ring, oldest at head
 	head, n  int
 	budget   int // first contacts that this second may still bring
 	overrun  uint64
 	skipped  uint64
 }
 
-func newScans(h hasher, e *episodes) *scans {
+func newScans(h hasher, e *episodes, slowly *slowScans) *scans {
 	return &scans{
-		hash: h, episodes: e,
+		hash: h, episodes: e, slowly: slowly,
 		contacts: newCache[contact](maxFirst), pairs: newCache[pair](maxPairs),
 		walks: newCache[walk](maxWalks), fans: newCache[fan](maxFans), scanned: newCache[struct{}](maxScanned),
 		queue: make([]waiter, maxWaiting), budget: perSecond,
@@ -253,6 +254,7 @@ func (s *scans) judge(c *contact, end outcome, now int64) {
 		if !late {
 			s.succeeded(c, now)
 		}
+		s.slowly.contact(c.src, c.dst, c.port, false, now)
 		return
 	case idle:
 		pr.connects = bump(pr.connects)
@@ -263,6 +265,15 @@ func (s *scans) judge(c *contact, end outcome, now int64) {
 		s.vertical(c, pr, float64(pr.now+pr.before), verticalPorts, verticalWindow, now)
 	}
 	s.failed(c, pr, now)
+	if !c.uncertain() && (c.end != idle || c.by != noTool) {
+		s.slowly.contact(c.src, c.dst, c.port, true, now)
+	}
+}
+
+// uncertain reports whether the failure of a contact says little: services of UDP need
+// not answer, and ACK segments are what connections send that were open before.
+func (c *contact) uncertain() bool {
+	return c.how == ackProbe || c.end == unanswered && c.how != synProbe
 }
 
 func bump(n uint8) uint8 { return min(n, 254) + 1 }

@@ -54,7 +54,7 @@ func (r *run) fired() (out []event.Event) {
 // fromPackets reports whether a detection that looks at packets found it; those
 // that look at flows have tests of their own.
 func fromPackets(e *event.Event) bool {
-	return slices.Contains([]string{"scan", "flood", "amplification", "discovery", "arp_spoof", "rogue_dhcp", "tcp_injection", "dns_tunnel", "brute_force"}, e.Threat.Sensor)
+	return slices.Contains([]string{"scan", "slow_scan", "flood", "amplification", "discovery", "arp_spoof", "rogue_dhcp", "tcp_injection", "dns_tunnel", "brute_force"}, e.Threat.Sensor)
 }
 
 // replay runs a capture through the detections as a shard does.

@@ -8,7 +8,6 @@ package detect
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 
 	"vft/capture/flow"
 	"vft/capture/packet"
@@ -50,6 +49,7 @@ type Detections struct {
 	next  int64 // when tick runs
 
 	conns     *connections
+	slow      *slowScans
 	scans     *scans
 	floods    *floods
 	amplify   *amplification
@@ -71,8 +71,9 @@ type Detections struct {
 func New(cfg Config) *Detections {
 	d := &Detections{hash: newHasher(cfg.Seed), episodes: newEpisodes(&cfg)}
 	home := newHome(cfg.Home)
-	d.scans = newScans(d.hash, d.episodes)
 	d.floods = newFloods(d.hash, d.episodes)
+	d.slow = newSlowScans(cfg.Seed, d.episodes, home, d.floods)
+	d.scans = newScans(d.hash, d.episodes, d.slow)
 	d.amplify = newAmplification(d.hash, d.episodes)
 	d.discovery = newDiscovery(d.hash, d.episodes, home, cfg.Gateways)
 	d.spoof = newARPSpoof(d.episodes, d.discovery, cfg.Gateways)
@@ -83,7 +84,7 @@ func New(cfg Config) *Detections {
 	d.conns = newConnections(d.hash)
 	d.onAdvance = append(d.onAdvance, d.scans.advance, d.floods.advance)
 	d.onClose = append(d.onClose, d.scans.close, d.floods.close)
-	d.onCount = append(d.onCount, d.scans.counts, d.floods.counts, d.amplify.counts, d.discovery.counts, d.spoof.counts,
+	d.onCount = append(d.onCount, d.scans.counts, d.slow.counts, d.floods.counts, d.amplify.counts, d.discovery.counts, d.spoof.counts,
 		d.dhcp.counts, d.injection.counts, d.dns.counts, d.brute.counts, d.conns.counts, d.episodes.counts)
 	d.flows = newFlows(d, home)
 	return d
@@ -166,25 +167,6 @@ func (d *Detections) at(now int64) int64 {
 	}
 	d.episodes.advance(now)
 	return now
-}
-
-// home tells which addresses are inside.
-type home []netip.Prefix
-
-func newHome(inside []netip.Prefix) home {
-	if len(inside) > 0 {
-		return slices.Clone(inside)
-	}
-	var h home
-	for _, s := range []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"} {
-		h = append(h, netip.MustParsePrefix(s))
-	}
-	return h
-}
-
-func (h home) has(a packet.Addr) bool {
-	ip := a.Netip()
-	return slices.ContainsFunc(h, func(p netip.Prefix) bool { return p.Contains(ip) })
 }
 
 // source is what a source is keyed by: an IPv6 host has a whole /64 to choose

@@ -70,6 +70,7 @@ type target struct {
 	suspect packet.Addr // the source of most packets (Boyer and Moore's vote)
 	votes   int32
 	total   int32
+	told    int64 // when a flood of SYN was told last
 }
 
 type floods struct {
@@ -214,6 +215,9 @@ func (f *floods) judge(t *target, now int64) {
 			continue
 		}
 		told[k], t.held = true, true
+		if floodKind(k) == floodSYN {
+			t.told = now
+		}
 		f.episodes.note(t.finding(floodKind(k)), now)
 	}
 }
@@ -225,6 +229,13 @@ func (t *target) finding(k floodKind) *finding {
 		severity: severityFlood, evidence: event.E0, target: t.addr, port: t.port, hasPort: k != floodICMP, count: uint64(t.count[k]),
 		value: float64(t.count[k]), threshold: float64(spec.floor), window: time.Second, quiet: floodQuiet,
 	}
+}
+
+// told reports whether a flood of SYN at a host was told of so lately that what it
+// does not answer belongs to that.
+func (f *floods) told(host packet.Addr, now int64) bool {
+	t := f.targets.find(f.key(host), now)
+	return t != nil && t.told != 0 && now-t.told <= floodedTime
 }
 
 func (f *floods) counts(yield func(string, uint64)) {

@@ -14,8 +14,9 @@ import (
 const stateVersion = 1
 
 // State is what outlives a run, as plain JSON of some megabytes at most: the
-// peers, how long they were learned, and since when each pair that may be a
-// beacon is known. The calls of the day that runs are not in it.
+// peers, how long they were learned, since when each pair that may be a beacon is
+// known, and what slow scans were counted. The calls of the day that runs are not in
+// it.
 type State struct {
 	Version  int           `json:"version"`
 	Learning time.Duration `json:"learning_ns"` // the period
@@ -23,6 +24,7 @@ type State struct {
 	Peers    []PeerState   `json:"peers"`
 	Since    int64         `json:"pairs_since"` // seconds since 1970
 	Pairs    []PairState   `json:"pairs"`
+	Slow     *SlowState    `json:"slow_scans,omitempty"` // nil: not known
 }
 
 // PeerState is a service that a host used, last at Seen seconds since 1970.
@@ -64,7 +66,7 @@ func (d *Detections) Learning() (watched, period time.Duration) {
 func (d *Detections) Save() State {
 	p, b := d.flows.peers, d.flows.beacons
 	s := State{
-		Version: stateVersion, Learning: time.Duration(p.period), Watched: time.Duration(p.watched), Since: b.since,
+		Version: stateVersion, Learning: time.Duration(p.period), Watched: time.Duration(p.watched), Since: b.since, Slow: d.slow.save(),
 		Peers: make([]PeerState, 0, p.known.Len()), Pairs: make([]PairState, 0, b.callers.Len()),
 	}
 	p.known.Each(func(_ window.Key, v *peer, strong bool) {
@@ -81,6 +83,9 @@ func (d *Detections) Save() State {
 func (d *Detections) Restore(s State) error {
 	if err := s.valid(); err != nil {
 		return fmt.Errorf("the state of the detections is damaged: %w; peers are learned anew", err)
+	}
+	if s.Slow != nil {
+		d.slow.restore(s.Slow)
 	}
 	d.Learn(s.Learning)
 	p, b := d.flows.peers, d.flows.beacons
@@ -114,6 +119,9 @@ func (s *State) valid() error {
 		if !v.Source.IsValid() || !v.Destination.IsValid() {
 			return errors.New("a pair has no address")
 		}
+	}
+	if s.Slow != nil {
+		return s.Slow.valid()
 	}
 	return nil
 }

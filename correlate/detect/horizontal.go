@@ -73,7 +73,7 @@ func (s *scans) failed(c *contact, pr *pair, now int64) {
 	if f := s.fan(c, now); f.now+f.before >= horizontalHosts && c.how != ipProtocol {
 		s.horizontal(c, pr, nil, float64(f.now+f.before), horizontalHosts, horizontalWindow, now)
 	}
-	if c.how == ackProbe || c.end == unanswered && c.how != synProbe {
+	if c.uncertain() {
 		return
 	}
 	w := s.walk(c, now)
