@@ -21,7 +21,7 @@ import (
 // stderr.
 func Main(ctx context.Context, args []string, build Build, s Streams) int {
 	a := &app{build: build, streams: s, inputs: map[string]*config.Input{}}
-	err := a.cli().RunContext(ctx, aliased(args))
+	err := a.cli().RunContext(ctx, fileLast(aliased(args)))
 	if err != nil {
 		fmt.Fprintf(s.Err, "vft: %s\n", oneLine(err))
 	}
@@ -67,6 +67,7 @@ func (a *app) cli() *cli.App {
 			a.mode("client", config.Client, runClient),
 			a.mode("standalone", config.Standalone, runStandalone),
 			a.configCommand(),
+			a.sensorsCommand(),
 			{Name: "version", Flags: []cli.Flag{&cli.BoolFlag{Name: "json"}}, Action: a.version},
 			{Name: "help", Action: a.help},
 		},
@@ -173,9 +174,9 @@ func (a *app) noCommand(c *cli.Context) error {
 	case c.Bool("version"):
 		return a.version(c)
 	case c.Args().Present():
-		return badUsage(fmt.Errorf("%q is not a command; use server, client, standalone, config or version", c.Args().First()))
+		return badUsage(fmt.Errorf("%q is not a command; use server, client, standalone, config, sensors or version", c.Args().First()))
 	}
-	return badUsage(errors.New("which command? server, client, standalone, config or version; see vft --help"))
+	return badUsage(errors.New("which command? server, client, standalone, config, sensors or version; see vft --help"))
 }
 
 func (a *app) version(c *cli.Context) error {

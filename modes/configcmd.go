@@ -4,10 +4,12 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
 	"vft/capture/stat"
 	"vft/correlate"
+	"vft/correlate/sensor"
 	"vft/modes/config"
 )
 
@@ -31,7 +33,9 @@ func (a *app) configCommand() *cli.Command {
 		Name: "config",
 		Subcommands: []*cli.Command{
 			verb("check", a.checkConfig, func(m config.Mode) []cli.Flag { return a.flags(m) }),
-			verb("show", a.showConfig, func(m config.Mode) []cli.Flag { return append(a.flags(m, "rules"), &cli.BoolFlag{Name: "rules"}) }),
+			verb("show", a.showConfig, func(m config.Mode) []cli.Flag {
+				return append(a.flags(m, "rules", "sensors"), &cli.BoolFlag{Name: "rules"}, &cli.BoolFlag{Name: "sensors"})
+			}),
 		},
 		Action: func(*cli.Context) error {
 			return badUsage(fmt.Errorf("what to do with the configuration? vft config check, or vft config show"))
@@ -51,6 +55,8 @@ func (a *app) checkConfig(_ *cli.Context, mode config.Mode) error {
 		run   func(*config.Values) error
 	}{
 		{config.Server | config.Standalone, func(v *config.Values) error { _, err := loadRules(v); return err }},
+		{config.Server | config.Standalone, func(v *config.Values) error { _, err := loadSensors(v); return err }},
+		{config.Server | config.Standalone, func(v *config.Values) error { _, err := newNotifier(v, zerolog.Nop()); return err }},
 		{config.Standalone, func(v *config.Values) error { _, err := destinations(v); return err }},
 		{config.Hosts, func(v *config.Values) error { _, err := trapChoice(v); return err }},
 		{config.Hosts, checkPackets},
@@ -125,12 +131,14 @@ func checkUnused(v *config.Values) error {
 }
 
 // showConfig prints every value and where it came from, a JSON object a line;
-// with --rules the built-in rules.
+// with --rules the built-in rules, with --sensors the built-in sensors.
 func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
-	for _, at := range c.Lineage() { // --rules may stand before and after the mode
-		if at.Command != nil && at.Command.Name != "" && at.Bool("rules") {
-			_, err := a.streams.Out.Write(correlate.DefaultRulesText())
-			return err
+	for _, at := range c.Lineage() { // these flags may stand before and after the mode
+		for name, text := range map[string]func() []byte{"rules": correlate.DefaultRulesText, "sensors": sensor.BuiltIn} {
+			if at.Command != nil && at.Command.Name != "" && at.Bool(name) {
+				_, err := a.streams.Out.Write(text())
+				return err
+			}
 		}
 	}
 	v, err := a.load(mode)

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"vft/alerting/amqp"
 	"vft/correlate"
 	"vft/event"
 	"vft/siem"
@@ -15,6 +16,7 @@ import (
 type desk struct {
 	hostname, version string
 	outs              []*siem.Destination
+	notify            *amqp.Notifier   // nil: no broker is told of threats
 	created           func() time.Time // when a record is written; zero in a replay, whose records must repeat
 
 	mu      sync.Mutex // guards what follows
@@ -86,5 +88,8 @@ func (d *desk) write(e *event.Event) {
 	d.line = ecs.Append(d.line[:0], e, ecs.Observer{Hostname: d.hostname, Version: d.version, Created: d.created()})
 	for _, out := range d.outs {
 		out.Send(d.line)
+	}
+	if d.notify != nil && e.Threat != nil {
+		d.notify.Send(e)
 	}
 }

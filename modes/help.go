@@ -15,7 +15,8 @@ const overview = `vft finds who touches what nobody should touch.
   vft server      correlate what a fleet of clients sees; one alert per attacker
   vft client      open trap ports on this host and report to a server
   vft standalone  the same without a server: JSON lines to --dest
-  vft config check|show [--rules]
+  vft config check|show [--rules|--sensors]
+  vft sensors test FILE --pcapfile CAPTURE
   vft version [--json]
 
 Try it on one machine, in three terminals:

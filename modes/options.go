@@ -12,7 +12,7 @@ const trapPool = "21,22,23,25,80,110,111,135,139,143,443,445,554,873,1080,1433,1
 	"2222,2323,2375,3306,3389,5000,5060,5432,5555,5900,5985,6379,8000,8080,8081,8443,8888,9200,11211,27017"
 
 // options are all settings of vft, in the order in which --help prints them.
-var options = slices.Concat(mainOptions, captureOptions, logOptions)
+var options = slices.Concat(mainOptions, captureOptions, exportOptions, logOptions)
 
 // mainOptions are about servers, clients and traps.
 var mainOptions = []config.Option{

@@ -17,6 +17,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/correlate"
+	"vft/correlate/sensor"
 	"vft/event"
 	"vft/link"
 	"vft/modes/config"
@@ -35,12 +36,17 @@ type server struct {
 	cert   atomic.Pointer[tls.Certificate]
 	events bool // write the events too, not only alerts
 	ids    *event.IDs
+	flows  *exports    // judges what exporters send
+	ears   *collectors // nil when no flows are collected
 }
 
 // runServer is `vft server`.
 func runServer(ctx context.Context, p parts) error {
 	s := &server{parts: p, events: p.values.Bool("events"), ids: event.NewIDs(seed())}
 	s.log, s.level = newLog(p.streams, p.values)
+	if len(config.List[string](p.values, "pcapfile")) > 0 {
+		return s.replay(ctx)
+	}
 	rules, err := s.prepare()
 	if err != nil {
 		return err
@@ -52,6 +58,9 @@ func runServer(ctx context.Context, p parts) error {
 	defer unlock()
 	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: p.streams.Out, Log: s.log, Random: newRandom().Float64})
 	s.desk = newDesk(rules, p.build, []*siem.Destination{s.out})
+	if err = s.openFlows(); err != nil {
+		return err
+	}
 	if s.fleet, err = newRoster(filepath.Join(s.dir, "deals.json"), p.values.Duration("heartbeat"), s.log); err != nil {
 		s.log.Warn().Err(err).Msg("the dealt ports of earlier are not known; every client is dealt new ones")
 	}
@@ -65,6 +74,12 @@ func runServer(ctx context.Context, p parts) error {
 	ln, err := listen(p.values.Text("bind"))
 	if err != nil {
 		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.values.Text("bind"), opReason(err), bindAdvice(err)))
+	}
+	if s.ears != nil {
+		if err := s.ears.open(); err != nil {
+			_ = ln.Close()
+			return err
+		}
 	}
 	s.announce(ln.Addr())
 	return s.run(ctx, link, ln)
@@ -102,11 +117,17 @@ func (s *server) run(ctx context.Context, l *link.Server, ln net.Listener) error
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
 	g.start(stop, func() error { return s.out.Run(writing) })
+	if s.desk.notify != nil {
+		g.start(func() {}, func() error { return s.desk.notify.Run(writing) })
+	}
 	g.start(stop, func() error {
 		defer stopWriting()
 		var inner group
 		inner.start(stop, func() error { return l.Serve(serving, ln) })
 		inner.start(stop, func() error { return s.tick(serving, l.Clients) })
+		if s.ears != nil {
+			inner.start(stop, func() error { return s.ears.run(serving) })
+		}
 		err := inner.wait()
 		s.fleet.save(s.log)
 		return err
@@ -119,6 +140,9 @@ func (s *server) run(ctx context.Context, l *link.Server, ln net.Listener) error
 	defer s.desk.mu.Unlock()
 	logCounts(s.log, "fleet", s.desk.fleet.Counts)
 	logCounts(s.log, "stdout", s.out.Counts)
+	if s.desk.notify != nil {
+		logCounts(s.log, "amqp", s.desk.notify.Counts)
+	}
 	return err
 }
 
@@ -337,8 +361,12 @@ func bindAdvice(err error) string {
 func (s *server) reload() {
 	values, err := s.parts.reload()
 	var rules correlate.Rules
+	var sensors sensor.Definitions
 	if err == nil {
 		err = checkTLS(values)
+	}
+	if err == nil {
+		sensors, err = loadSensors(values)
 	}
 	if err == nil {
 		rules, err = loadRules(values)
@@ -356,7 +384,8 @@ func (s *server) reload() {
 	}
 	s.level.set(values)
 	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
-	reportReload(s.log, s.values, values, "rules", "log-level", "cert", "key")
+	s.flows.reload(sensors)
+	reportReload(s.log, s.values, values, "rules", "sensors", "log-level", "cert", "key")
 	s.values = values
 }
 

@@ -33,7 +33,7 @@ type netRule struct {
 // newSieve checks the options; an expression that Ethernet cannot have is
 // refused at once, with the column.
 func newSieve(v *config.Values) (*sieve, error) {
-	s := &sieve{values: v, text: v.Text("filter"), snaplen: v.Int("snaplen"), links: map[packet.LinkType]*filter.Filter{}}
+	s := &sieve{values: v, text: v.Text("filter"), snaplen: max(v.Int("snaplen"), 1<<16), links: map[packet.LinkType]*filter.Filter{}}
 	if _, err := s.compile(packet.LinkType(filter.LinkEthernet)); err != nil {
 		return nil, v.Invalid("filter", "%v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/correlate"
+	"vft/correlate/sensor"
 	"vft/event"
 	"vft/modes/config"
 	"vft/siem"
@@ -24,6 +25,9 @@ type standalone struct {
 	outs []*siem.Destination
 	ids  *event.IDs
 	look *watcher // nil when no packets are watched
+
+	flows *exports    // judges what exporters send; nil when nothing of it can come
+	ears  *collectors // nil when no flows are collected
 }
 
 // runStandalone is `vft standalone`.
@@ -42,6 +46,10 @@ func runStandalone(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
+	sensors, err := loadSensors(p.values)
+	if err != nil {
+		return err
+	}
 	live, replay := watches(p.values)
 	if !replay { // which keeps nothing
 		if s.dir, err = dataDir(p.values, p.streams.Env); err != nil {
@@ -55,18 +63,31 @@ func runStandalone(ctx context.Context, p parts) error {
 		return err
 	}
 	s.desk = newDesk(rules, p.build, s.outs)
+	if s.desk.notify, err = newNotifier(p.values, s.log); err != nil {
+		return err
+	}
 	if live || replay {
 		if s.look, err = newWatcher(p.values, s.log, s.tell); err != nil {
 			return err
 		}
 		s.look.tops.on = level.debug
 	}
+	random := seed()
+	if replay {
+		random = [32]byte{}
+	}
+	s.flows = newExports(p.values, sensors, random, s.log, s.tell)
 	if replay {
 		s.desk.created = func() time.Time { return time.Time{} }
 		return s.replay(ctx)
 	}
 	if s.host, err = newHost(p.values, s.dir, s.log, s.emit); err != nil {
 		return err
+	}
+	if s.ears = newCollectors(p.values, s.log, s.flows); s.ears != nil {
+		if err := s.ears.open(); err != nil {
+			return err
+		}
 	}
 	s.host.open()
 	return s.run(ctx, level)
@@ -79,9 +100,7 @@ func (s *standalone) replay(ctx context.Context) error {
 	defer stop()
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
-	for _, out := range s.outs {
-		g.start(stop, func() error { return out.Run(sending) })
-	}
+	s.send(&g, sending, stop)
 	s.look.emit = func(e event.Event) {
 		s.tell(e)
 		s.wait(reading, replayAhead)
@@ -92,6 +111,16 @@ func (s *standalone) replay(ctx context.Context) error {
 	return errors.Join(err, g.wait())
 }
 
+// send starts what carries records away.
+func (s *standalone) send(g *group, ctx context.Context, stop context.CancelFunc) {
+	for _, out := range s.outs {
+		g.start(stop, func() error { return out.Run(ctx) })
+	}
+	if s.desk.notify != nil {
+		g.start(stop, func() error { return s.desk.notify.Run(ctx) })
+	}
+}
+
 // replayAhead is how many records of a replay may wait at a destination: a
 // replay is held up rather than lose one.
 const replayAhead = 32768
@@ -100,6 +129,9 @@ const replayAhead = 32768
 func (s *standalone) wait(ctx context.Context, most int) {
 	for _, out := range s.outs {
 		_ = out.Wait(ctx, most) // ends early only when vft ends
+	}
+	if s.desk.notify != nil {
+		_ = s.desk.notify.Wait(ctx, most)
 	}
 }
 
@@ -151,15 +183,16 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 	defer stop()
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
-	for _, out := range s.outs {
-		g.start(stop, func() error { return out.Run(sending) })
-	}
+	s.send(&g, sending, stop)
 	g.start(stop, func() error {
 		defer stopSending()
 		var inner group
 		inner.start(stop, func() error { return s.watch(trapping) })
 		if s.look != nil {
 			inner.start(stop, func() error { return s.look.runLive(trapping, s.streams.Err, filepath.Join(s.dir, "statistics.json")) })
+		}
+		if s.ears != nil {
+			inner.start(stop, func() error { return s.ears.run(trapping) })
 		}
 		return inner.wait()
 	})
@@ -168,6 +201,9 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 	logCounts(s.log, "traps", s.host.set.Counts)
 	for _, out := range s.outs {
 		logCounts(s.log, "destination", out.Counts)
+	}
+	if s.desk.notify != nil {
+		logCounts(s.log, "amqp", s.desk.notify.Counts)
 	}
 	return err
 }
@@ -213,12 +249,17 @@ func (s *standalone) reload(level *levelHook) {
 	if err == nil {
 		rules, err = loadRules(values)
 	}
+	var sensors sensor.Definitions
+	if err == nil {
+		sensors, err = loadSensors(values)
+	}
 	if err != nil {
 		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
 		return
 	}
 	level.set(values)
 	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
-	reportReload(s.log, s.values, values, "rules", "log-level")
+	s.flows.reload(sensors)
+	reportReload(s.log, s.values, values, "rules", "sensors", "log-level")
 	s.values = values
 }

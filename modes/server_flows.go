@@ -1,0 +1,109 @@
+package modes
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"vft/correlate"
+	"vft/correlate/sensor"
+	"vft/event"
+	"vft/modes/config"
+	"vft/siem"
+)
+
+// openFlows builds what collects and judges exported flows, and what tells a
+// broker of threats. It opens nothing.
+func (s *server) openFlows() (err error) {
+	if s.desk.notify, err = newNotifier(s.values, s.log); err != nil {
+		return err
+	}
+	definitions, err := loadSensors(s.values)
+	if err != nil {
+		return err
+	}
+	s.flows = newExports(s.values, definitions, seed(), s.log, s.tell)
+	s.ears = newCollectors(s.values, s.log, s.flows)
+	return nil
+}
+
+// tell writes what the flows of exporters show.
+func (s *server) tell(e event.Event) {
+	e.Client = s.desk.hostname
+	s.desk.tell(e)
+}
+
+// replay judges the exported flows in capture files and ends when every record
+// is delivered. Nothing is listened on.
+func (s *server) replay(ctx context.Context) error {
+	definitions, err := loadSensors(s.values)
+	if err != nil {
+		return err
+	}
+	return s.judgeFiles(ctx, definitions, false)
+}
+
+// judgeFiles reads the capture files through sensors and, unless only those are
+// asked for, detections.
+func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions, sensorsOnly bool) (err error) {
+	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64})
+	s.desk = newDesk(correlate.DefaultRules(), s.build, []*siem.Destination{s.out})
+	s.desk.created = func() time.Time { return time.Time{} }
+	if s.desk.notify, err = newNotifier(s.values, s.log); err != nil {
+		return err
+	}
+	reading, stop := context.WithCancel(ctx)
+	defer stop()
+	s.flows = newExports(s.values, definitions, [32]byte{}, s.log, func(e event.Event) {
+		s.tell(e)
+		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
+	})
+	files, err := newExportReplay(s.values, s.flows)
+	if err != nil {
+		return err
+	}
+	if sensorsOnly {
+		s.flows.detect = nil
+		files.keepOwn()
+	}
+	var g group
+	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopSending()
+	g.start(stop, func() error { return s.out.Run(sending) })
+	if s.desk.notify != nil {
+		g.start(stop, func() error { return s.desk.notify.Run(sending) })
+	}
+	err = files.run(reading, s.streams)
+	_ = s.out.Wait(reading, 0)
+	if s.desk.notify != nil {
+		_ = s.desk.notify.Wait(reading, 0)
+	}
+	stopSending()
+	return errors.Join(err, g.wait())
+}
+
+// loadSensors reads the sensors that --sensors names beside the built-in ones.
+func loadSensors(v *config.Values) (sensor.Definitions, error) {
+	path := v.Text("sensors")
+	if path == "" {
+		return sensor.Parse("sensors.yaml", sensor.BuiltIn())
+	}
+	return readSensors(path, func(err error) error {
+		return v.Invalid("sensors", "cannot read %s: %v; vft config show --sensors prints a file to start from", path, err)
+	})
+}
+
+// readSensors reads a file of sensors; unreadable says what to do when that
+// cannot be done.
+func readSensors(path string, unreadable func(error) error) (sensor.Definitions, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, unreadable(pathReason(err))
+	}
+	definitions, err := sensor.Parse(path, text)
+	if err != nil {
+		return definitions, badUsage(err)
+	}
+	return definitions, nil
+}
