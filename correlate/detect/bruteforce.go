@@ -84,17 +84,27 @@ func (b *bruteForce) finished(client, server packet.Addr, port uint16, c *conn, 
 	if !guarded(port) || tick(now)-c.begin > uint32(shortTime>>24) || c.sides[0].bytes > shortBytes || c.sides[1].bytes > shortBytes || c.state&spoke == 0 {
 		return
 	}
-	g := b.guesser(client, port, now)
-	size := float32(c.sides[0].bytes + c.sides[1].bytes)
-	if g.now+g.before > 0 && (size > 2*g.mean || size < g.mean/2) {
-		return // not like the others
+	g, n := b.tried(client, port, float32(c.sides[0].bytes+c.sides[1].bytes), now)
+	if g == nil {
+		return
 	}
-	g.now = min(g.now, 1<<15) + 1
-	g.mean += (size - g.mean) / float32(g.now+g.before)
-	if n := g.now + g.before; n >= bruteConnections {
+	if n >= bruteConnections {
 		b.report(client, server, port, float64(n), bruteConnections, bruteWindow, now)
 	}
 	b.guessed(g, client, server, port, c, now)
+}
+
+// tried counts a short connection of so many bytes, and returns how many that
+// are alike its source made; nil when it is not like the others.
+func (b *bruteForce) tried(client packet.Addr, port uint16, size float32, now int64) (g *guesser, n uint16) {
+	g = b.guesser(client, port, now)
+	if g.now+g.before > 0 && (size > 2*g.mean || size < g.mean/2) {
+		return nil, 0
+	}
+	g.now = min(g.now, 1<<15) + 1
+	n = g.now + g.before
+	g.mean += (size - g.mean) / float32(n)
+	return g, n
 }
 
 // guessed counts the passwords that a connection tried.

@@ -88,6 +88,29 @@ func (c *cache[V]) get(key uint64, now int64) (v *V, fresh bool) {
 	return v, true
 }
 
+// peek returns the value of key, nil when there is none, and counts as no use.
+func (c *cache[V]) peek(key uint64) *V {
+	at := key >> 8 & c.mask
+	for i, k := range c.sets[at].keys {
+		if k == key {
+			return &c.values[at*4+uint64(i)]
+		}
+	}
+	return nil
+}
+
+// leaving returns the value that a get of key, which is not there, would drive
+// out; nil when there is room.
+func (c *cache[V]) leaving(key uint64, now int64) *V {
+	at := key >> 8 & c.mask
+	s := &c.sets[at]
+	i := s.victim(tick(now))
+	if s.keys[i] == 0 {
+		return nil
+	}
+	return &c.values[at*4+uint64(i)]
+}
+
 // stale is when a strong entry counts as weak: about ten minutes.
 const stale = 600 * 60
 

@@ -60,6 +60,7 @@ type Detections struct {
 	dns       *dnsTunnel
 	brute     *bruteForce
 	flows     *flows
+	exports   *exports // nil until the first exported flow
 
 	onFlow    []func(*flow.Record)
 	onAdvance []func(now int64)
@@ -118,8 +119,15 @@ func (d *Detections) Packet(p *packet.Parsed, touch flow.Touch, now int64) {
 	}
 }
 
-// Flow looks at a finished flow. It does not keep r.
+// Flow looks at a finished flow, captured or exported. It does not keep r.
 func (d *Detections) Flow(r *flow.Record) {
+	if r.Export.Version != flow.Captured {
+		if d.exports == nil {
+			d.exports = newExports(d)
+		}
+		d.exports.record(r)
+		return
+	}
 	for _, f := range d.onFlow {
 		f(r)
 	}

@@ -72,6 +72,8 @@ type episode struct {
 	nHosts  map[packet.Addr]struct{}
 	wrote   int64
 	changed bool
+
+	exporter packet.Addr // who told of it first; zero: own capture
 }
 
 // episodes writes each episode once as firing, at most every ten seconds as
@@ -82,7 +84,8 @@ type episodes struct {
 	observer string
 	off      []string
 	live     map[episodeKey]*episode
-	order    []*episode // as they began: records must not depend on the order of a map
+	exporter packet.Addr // whose records are looked at; zero: own capture
+	order    []*episode  // as they began: records must not depend on the order of a map
 
 	fired   uint64
 	updated uint64
@@ -118,7 +121,7 @@ func (e *episodes) note(f *finding, now int64) {
 	}
 	fresh := ep == nil
 	if fresh {
-		ep = &episode{id: e.ids.Next(time.Unix(0, now)), start: now, nPorts: map[uint16]struct{}{}, nHosts: map[packet.Addr]struct{}{}}
+		ep = &episode{exporter: e.exporter, id: e.ids.Next(time.Unix(0, now)), start: now, nPorts: map[uint16]struct{}{}, nHosts: map[packet.Addr]struct{}{}}
 		e.live[key] = ep
 		e.order = append(e.order, ep)
 		e.fired++
@@ -207,7 +210,7 @@ func (e *episodes) write(ep *episode, state event.AlertState, now int64) {
 	ep.wrote, ep.changed = now, false
 	at := time.Unix(0, now).UTC()
 	t := &event.Threat{
-		Type: ep.kind, Observer: e.observer, Offender: ep.offenderName(), Sensor: ep.sensor, State: state, Episode: ep.id.String(), Severity: ep.severity,
+		Type: ep.kind, Observer: e.observerOf(ep), Offender: ep.offenderName(), Sensor: ep.sensor, State: state, Episode: ep.id.String(), Severity: ep.severity,
 		Start: time.Unix(0, ep.start).UTC(), End: time.Unix(0, ep.end).UTC(), Details: ep.details(),
 	}
 	ev := event.Event{ID: e.ids.Next(at), Time: at, Dataset: event.DatasetThreat, Transport: ep.transport, Evidence: ep.evidence, Threat: t, Message: ep.message(t.Offender)}
@@ -222,6 +225,13 @@ func (e *episodes) write(ep *episode, state event.AlertState, now int64) {
 		ev.Dst = netip.AddrPortFrom(ep.hosts[0].Netip(), port)
 	}
 	e.emit(ev)
+}
+
+func (e *episodes) observerOf(ep *episode) string {
+	if ep.exporter == (packet.Addr{}) {
+		return e.observer
+	}
+	return ep.exporter.String()
 }
 
 func (ep *episode) offenderName() string {

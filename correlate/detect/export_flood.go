@@ -1,0 +1,433 @@
+package detect
+
+import (
+	"math/bits"
+	"time"
+
+	"vft/capture/flow"
+	"vft/capture/packet"
+	"vft/event"
+)
+
+// Floods in exported flows: packets per destination and second that nothing
+// answers. The packets of a record are spread over its time. What is usual is
+// counted for each exporter alone, so that packets that pass three routers do
+// not count three times. A destination is followed second by second once it got
+// a tenth of what a flood is; most never do.
+const (
+	maxExportTargets = 1 << 15 // 72 bytes each, with its key
+	maxExportCourses = 1 << 10 // 3.5 KiB each
+	courseTime       = 64      // seconds; one of them is where the last second ends
+	crowdTime        = 8       // seconds
+	courseUnit       = 64      // parts of a packet per second, so that long flows are not rounded to nothing
+	heatWindow       = 10      // seconds
+	heatFollowed     = 10      // a destination is followed from this part of a floor on
+	heatMost         = 1 << 30
+	fewSamples       = 10         // sampled packets in a second that say nothing
+	settleTime       = 2 * second // until the other direction of what came is there
+	headerOnly4      = 60         // bytes of a segment without data, IP header included
+	headerOnly6      = 80
+)
+
+// exportKind is what is counted per destination.
+type exportKind uint8
+
+const (
+	halfSYN    exportKind = iota // SYN segments of connections that were not completed
+	begunUDP                     // UDP flows begun, less those answered
+	echoICMP                     // ICMP got, less what was asked for
+	loneACK                      // flows of ACK segments without data, less what was sent
+	loneRST                      // flows of RST segments, less what was sent
+	loneFIN                      // flows of FIN segments, or of flags that no stack sends, less what was sent
+	loneSYNACK                   // flows of SYN/ACK segments, less what was sent
+	packetsUDP                   // UDP packets got, less those sent
+	packetsACK                   // TCP segments without data got, less what was sent
+	exportKinds
+)
+
+var exportSpecs = [exportKinds]struct {
+	floor      int32 // packets or flows per second
+	name, scan string
+	transport  string
+}{
+	halfSYN:    {150, "syn_flood", "syn", "tcp"},
+	begunUDP:   {300, "udp_flood", "udp", "udp"},
+	echoICMP:   {250, "icmp_flood", "icmp", "icmp"},
+	loneACK:    {300, "tcp_flood", "ack", "tcp"},
+	loneRST:    {300, "tcp_flood", "rst", "tcp"},
+	loneFIN:    {300, "tcp_flood", "fin", "tcp"},
+	loneSYNACK: {300, "tcp_flood", "syn_ack", "tcp"},
+	packetsUDP: {20000, "udp_flood", "udp", "udp"},
+	packetsACK: {20000, "tcp_flood", "ack", "tcp"},
+}
+
+// heat is how near a destination is to a flood: what it got in one window.
+type heat struct {
+	window int64 // of heatWindow seconds
+	sum    [exportKinds]int32
+	hot    bool // it has a course
+}
+
+// course is what one destination got, second by second.
+type course struct {
+	addr, exporter packet.Addr
+	newest         int64 // second
+	change         [exportKinds][courseTime]int32
+	base           [exportKinds]int32               // in the second before the oldest
+	usual          [exportKinds]float32             // moving average of the seconds that left
+	told           [exportKinds]uint64              // a bit for each second
+	crowds         [2][courseTime / crowdTime]crowd // of flows, and of packets that are counted whatever they are
+	sampling       uint32
+	listed         bool
+}
+
+// crowd is who sent to a destination, in a few seconds.
+type crowd struct {
+	total, votes   int64       // packets
+	suspect        packet.Addr // the source of most (Boyer and Moore's vote)
+	ports, sources uint64      // a bit for each hashed one
+	port           uint16      // of the last
+}
+
+// suspectCourse is a destination that must be judged.
+type suspectCourse struct {
+	key uint64
+	at  int64
+}
+
+type exportFloods struct {
+	hash     hasher
+	episodes *episodes
+	heats    *cache[heat]
+	courses  *cache[course]
+	suspects []suspectCourse
+	late     uint64
+	unlisted uint64
+}
+
+func newExportFloods(h hasher, e *episodes) *exportFloods {
+	return &exportFloods{
+		hash: h, episodes: e, heats: newCache[heat](maxExportTargets), courses: newCache[course](maxExportCourses),
+		suspects: make([]suspectCourse, 0, 256),
+	}
+}
+
+// direction counts one direction of a flow, m.
+func (f *exportFloods) direction(r *flow.Record, m *meeting, as role, now int64) {
+	if many(r.Dst) {
+		return
+	}
+	n := int64(min(r.Fwd.Packets, 1<<40))
+	switch {
+	case r.Proto == protoUDP:
+		f.count(r, r.Dst, packetsUDP, n, now)
+		f.count(r, r.Src, packetsUDP, -n, now)
+		switch as {
+		case first:
+			f.count(r, r.Dst, begunUDP, int64(max(r.Export.Sampling, 1)), now)
+		case answer:
+			f.count(r, r.Src, begunUDP, -int64(max(r.Export.Sampling, 1)), now)
+		}
+	case r.Proto == protocolICMP || r.Proto == protocolICMPv6:
+		f.ping(r, m, as, n, now)
+	case r.Proto == protoTCP:
+		f.segments(r, n, now)
+	}
+}
+
+const (
+	protocolICMP   = 1
+	protocolICMPv6 = 58
+)
+
+// ping counts ICMP. Records do not tell requests from replies: the direction
+// that began first asked.
+func (f *exportFloods) ping(r *flow.Record, m *meeting, as role, n, now int64) {
+	f.count(r, r.Dst, echoICMP, n, now)
+	forth := m.flow.Key == r.Key
+	if turned := m.flow.Rev.Packets > 0 && m.firsts[1] < m.firsts[0]; turned {
+		if as == answer { // what came before was taken for the requests
+			f.count(r, r.Dst, echoICMP, int64(m.flow.Fwd.Packets), now)
+		}
+		forth = !forth
+	}
+	if forth {
+		f.count(r, r.Src, echoICMP, -n, now)
+	}
+}
+
+// segments counts one direction of a TCP flow by its flags.
+func (f *exportFloods) segments(r *flow.Record, n, now int64) {
+	flags := r.Fwd.Flags & tcpFlags
+	bare := headerOnly(r)
+	if bare && flags&packet.SYN == 0 {
+		f.count(r, r.Dst, packetsACK, n, now)
+	}
+	switch {
+	case flags == 0:
+	case asks(flags):
+		if flags&packet.RST != 0 { // one RST for each SYN
+			n = (n + 1) / 2
+		}
+		f.count(r, r.Dst, halfSYN, n, now)
+	case flags == packet.SYN|packet.ACK && bare:
+		f.count(r, r.Dst, loneSYNACK, n, now)
+	case flags&^packet.ACK == packet.RST && bare:
+		f.count(r, r.Dst, loneRST, n, now)
+		return // who only refuses has sent nothing
+	case flags == packet.ACK && bare:
+		f.count(r, r.Dst, loneACK, n, now)
+	case flags&packet.SYN == 0 && (flags&packet.ACK == 0 || flags == packet.FIN|packet.ACK) && bare:
+		f.count(r, r.Dst, loneFIN, n, now)
+	case sampled(r): // a connection lives: as many SYN segments were no failure
+		f.count(r, r.Dst, halfSYN, -n, now)
+	}
+	f.sent(r, n, now)
+}
+
+// sent takes back what a host got in answer to what it sent.
+func (f *exportFloods) sent(r *flow.Record, n, now int64) {
+	h := f.heat(r, r.Src, now)
+	for k := loneACK; k <= loneSYNACK; k++ {
+		f.add(h, r, r.Src, k, -n, now)
+	}
+	f.add(h, r, r.Src, packetsACK, -n, now)
+}
+
+// headerOnly reports whether the segments of a record carry no data.
+func headerOnly(r *flow.Record) bool {
+	most := uint64(headerOnly4)
+	if !r.Src.Is4() {
+		most = headerOnly6
+	}
+	return r.NetworkBytes(&r.Fwd) <= most*r.Fwd.Packets
+}
+
+func (f *exportFloods) key(host, exporter packet.Addr) uint64 {
+	return f.hash.of(host, exporter, 24<<32)
+}
+
+func (f *exportFloods) heat(r *flow.Record, host packet.Addr, now int64) *heat {
+	h, _ := f.heats.get(f.key(host, r.Export.Exporter), now)
+	if w := r.Last / second / heatWindow; w > h.window {
+		*h = heat{window: w, hot: h.hot}
+	}
+	return h
+}
+
+// count adds n of a kind to a host; less than 0 takes back.
+func (f *exportFloods) count(r *flow.Record, host packet.Addr, kind exportKind, n, now int64) {
+	f.add(f.heat(r, host, now), r, host, kind, n, now)
+}
+
+func (f *exportFloods) add(h *heat, r *flow.Record, host packet.Addr, kind exportKind, n, now int64) {
+	before := h.sum[kind]
+	h.sum[kind] = int32(min(max(int64(before)+inWindow(r, n), -heatMost), heatMost))
+	floor := exportSpecs[kind].floor
+	if !h.hot {
+		if n < 0 || h.sum[kind] < floor/heatFollowed {
+			return
+		}
+		h.hot = true
+		n += int64(max(before, 0))
+	}
+	key := f.key(host, r.Export.Exporter)
+	c, fresh := f.courses.get(key, now)
+	if fresh {
+		c.addr, c.exporter, c.newest = host, r.Export.Exporter, r.Last/second
+	}
+	f.follow(c, r, kind, n)
+	if n > 0 && h.sum[kind] >= floor && !c.listed {
+		f.list(c, key, now)
+	}
+}
+
+// inWindow is how much of n is in one window.
+func inWindow(r *flow.Record, n int64) int64 {
+	if long := (r.Last - r.First) / second; long > heatWindow {
+		return n * heatWindow / long
+	}
+	return n
+}
+
+func (f *exportFloods) list(c *course, key uint64, now int64) {
+	if len(f.suspects) == cap(f.suspects) {
+		f.unlisted++
+		return
+	}
+	c.listed = true
+	f.suspects = append(f.suspects, suspectCourse{key, now})
+}
+
+// follow spreads n of a kind over the seconds of the record.
+func (f *exportFloods) follow(c *course, r *flow.Record, kind exportKind, n int64) {
+	from, to := r.First/second, r.Last/second
+	c.move(to)
+	oldest := c.newest - courseTime + 2
+	if to < oldest {
+		f.late++
+		return
+	}
+	rate := int32(min(max(n*courseUnit/(to-from+1), -heatMost), heatMost))
+	c.change[kind][max(from, oldest)%courseTime] += rate
+	c.change[kind][(to+1)%courseTime] -= rate
+	if n < 0 {
+		return
+	}
+	c.sampling = max(c.sampling, r.Export.Sampling)
+	for s := max(from, oldest) / crowdTime; s <= to/crowdTime; s++ {
+		c.crowd(kind, s*crowdTime).add(r, n)
+	}
+}
+
+// crowd returns who sent in the seconds around at.
+func (c *course) crowd(kind exportKind, at int64) *crowd {
+	all := &c.crowds[0]
+	if kind >= packetsUDP {
+		all = &c.crowds[1]
+	}
+	return &all[uint64(at/crowdTime)%uint64(len(all))]
+}
+
+func (c *crowd) add(r *flow.Record, n int64) {
+	c.ports |= 1 << (uint32(r.DstPort) * 0x9e3779b1 >> 26)
+	c.sources |= 1 << (uint32(r.Src.Lo^r.Src.Hi) * 0x9e3779b1 >> 26)
+	c.port = r.DstPort
+	c.total += n
+	if c.suspect == r.Src {
+		c.votes += n
+	} else if c.votes -= n; c.votes < 0 {
+		c.suspect, c.votes = r.Src, -c.votes
+	}
+}
+
+// move makes room for a second that is newer than all; those that leave teach
+// what is usual.
+func (c *course) move(to int64) {
+	if to <= c.newest {
+		return
+	}
+	leave := min(to-c.newest, courseTime-1)
+	for s := c.newest - courseTime + 2; s < c.newest-courseTime+2+leave; s++ {
+		c.leave(uint64(s) % courseTime)
+	}
+	for s := c.newest/crowdTime + 1; s <= min(to/crowdTime, c.newest/crowdTime+courseTime/crowdTime); s++ {
+		*c.crowd(halfSYN, s*crowdTime), *c.crowd(packetsUDP, s*crowdTime) = crowd{}, crowd{}
+	}
+	for range min(to-c.newest-leave, 10) { // seconds without anything
+		for k := range c.usual {
+			c.usual[k] *= 1 - usualWeight
+		}
+	}
+	c.newest = to
+}
+
+const usualWeight = 0.1
+
+func (c *course) leave(at uint64) {
+	for k := range c.base {
+		c.base[k] += c.change[k][at]
+		c.change[k][at] = 0
+		if c.told[k]>>at&1 == 0 {
+			c.usual[k] += usualWeight * (float32(max(c.base[k], 0))/courseUnit - c.usual[k])
+		}
+		c.told[k] &^= 1 << at
+	}
+}
+
+// advance judges what was listed long enough ago for its answers to be there.
+func (f *exportFloods) advance(now int64) {
+	n := 0
+	for ; n < len(f.suspects) && now-f.suspects[n].at >= settleTime; n++ {
+		f.judge(f.suspects[n].key, now)
+	}
+	f.suspects = append(f.suspects[:0], f.suspects[n:]...)
+}
+
+func (f *exportFloods) close() {
+	for _, s := range f.suspects {
+		f.judge(s.key, s.at)
+	}
+	f.suspects = f.suspects[:0]
+}
+
+func (f *exportFloods) judge(key uint64, now int64) {
+	c := f.courses.find(key, now)
+	if c == nil {
+		return
+	}
+	c.listed = false
+	f.episodes.exporter = c.exporter
+	told := [exportKinds]bool{}
+	for k := range exportKinds {
+		doubled := k == packetsACK && told[loneACK] || k == packetsUDP && told[begunUDP]
+		if !doubled && !(exportSpecs[k].name == "udp_flood" && f.episodes.running(amplified(c.addr))) {
+			told[k] = f.tell(c, k)
+		}
+	}
+	f.episodes.exporter = packet.Addr{}
+}
+
+// peak is what a course has above the threshold.
+type peak struct {
+	most, count int32 // packets in one second, and in all
+	at          int64 // second of most
+	last        int64
+}
+
+// tell notes the seconds of a course that are a flood of a kind.
+func (f *exportFloods) tell(c *course, k exportKind) bool {
+	p := c.above(k, f.episodes.running(c.finding(k, peak{})))
+	if p.count == 0 {
+		return false
+	}
+	f.episodes.note(c.finding(k, p), (p.last+1)*second-1)
+	return true
+}
+
+// least is how many of a kind in a second may be a flood.
+func (c *course) least(k exportKind) int32 {
+	return max(exportSpecs[k].floor, fewSamples*int32(min(c.sampling, 1<<20)))
+}
+
+// scans reports whether few sources reach very many ports, or as good as one
+// with each packet that was sampled.
+func (c *crowd) scans(sampling uint32) bool {
+	ports := min(scanPorts, int(min(c.total/int64(max(sampling, 1)), 1<<20))/2)
+	return bits.OnesCount64(c.ports) >= ports && bits.OnesCount64(c.sources) < scanSources
+}
+
+// above finds the seconds that have too many of a kind, and were not told.
+func (c *course) above(k exportKind, running bool) (p peak) {
+	sum := c.base[k]
+	for s := c.newest - courseTime + 2; s <= c.newest; s++ {
+		at := uint64(s) % courseTime
+		sum += c.change[k][at]
+		v, least := sum/courseUnit, c.least(k)
+		if v < least || c.told[k]>>at&1 != 0 || !running && float32(v) < usualFactor*c.usual[k] || c.crowd(k, s).scans(c.sampling) && v/scanFactor < least {
+			continue
+		}
+		c.told[k] |= 1 << at
+		p.count, p.last = p.count+v, s
+		if v > p.most {
+			p.most, p.at = v, s
+		}
+	}
+	return p
+}
+
+func (c *course) finding(k exportKind, p peak) *finding {
+	spec, who := exportSpecs[k], c.crowd(k, p.at)
+	return &finding{
+		kind: spec.name, sensor: "flood", key: c.addr.String(), anyone: true, scan: spec.scan, transport: spec.transport, offender: who.suspect, spoofed: who.votes < who.total/2,
+		severity: severityFlood, evidence: event.E0, target: c.addr, port: who.port, hasPort: k != echoICMP, count: uint64(p.count),
+		value: float64(p.most), threshold: float64(c.least(k)), window: time.Second, quiet: exportQuiet,
+	}
+}
+
+func (f *exportFloods) counts(yield func(string, uint64)) {
+	yield("exported_targets_evicted", f.heats.evicted)
+	yield("exported_courses_evicted", f.courses.evicted)
+	yield("exported_too_late_for_floods", f.late)
+	yield("exported_floods_unjudged", f.unlisted)
+}
