@@ -64,6 +64,7 @@ type Notifier struct {
 	setup     time.Duration // until a broker must have let us in
 	quiet     time.Duration // between two calls of OnDrop
 	lines     throttle.Throttle
+	told      bool          // that the broker takes threats; the goroutine of Run owns it
 	attempts  atomic.Uint64 // connections tried
 	failures  atomic.Uint64 // attempts that failed, and connections that broke
 	nacked    atomic.Uint64 // messages that the broker did not take

@@ -33,6 +33,7 @@ func TestBroker(t *testing.T) {
 		{"a broker short of memory: kept until it goes on", testBlocked},
 		{"a confirmation that never comes: published again", testNoConfirmation},
 		{"a silent broker is noticed by its heartbeats", testSilence},
+		{"a broker that stops reading is given up", testStalled},
 		{"over TLS, with the right authority", testTLS},
 		{"a broker that was stopped gets each threat once", testStopped}, // the last: it ends connections
 	} {
@@ -259,6 +260,25 @@ func testSilence(t *testing.T, b *amqptest.Broker) {
 		t.Errorf("the log says %s", log)
 	}
 	want(t, b.Receive("silent", 2), 1, 2)
+}
+
+func testStalled(t *testing.T, b *amqptest.Broker) {
+	r := newRelay(t, b.Address, nil)
+	to := through(t, b, r)
+	to.Heartbeat = time.Second
+	n := toBroker(t, b, Config{Target: to, Queue: "stalled", Confirm: 2 * time.Second}, quick)
+	n.send(0)
+	n.reach("delivered", 1)
+	r.hold(stalled)
+	const large = 40 // of these, more than the sockets on the way take
+	for number := range uint64(large) {
+		e := threat(number+1, event.Firing)
+		e.Threat.Details = map[string]any{"text": strings.Repeat("x", 900<<10)}
+		n.Send(e)
+	}
+	n.reach("failures", 1)
+	r.release()
+	n.reach("delivered", large+1)
 }
 
 func testTLS(t *testing.T, b *amqptest.Broker) {

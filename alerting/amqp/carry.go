@@ -69,9 +69,18 @@ func (n *Notifier) complain(err error) {
 	if !ok {
 		return
 	}
+	n.told = false
 	t := n.queue.totals()
 	n.config.Log.Warn().Err(err).Stringer("broker", n.config.Target).Uint64("queued", t.queued).Uint64("dropped", t.lost()).
 		Uint64("suppressed", suppressed).Msg("the AMQP broker fails; threats wait and it is tried again")
+}
+
+// tell says that a broker takes threats: the first time, and after each complaint.
+func (n *Notifier) tell() {
+	if !n.told {
+		n.config.Log.Info().Stringer("broker", n.config.Target).Uint64("queued", n.queue.totals().queued).Msg("the AMQP broker takes threats")
+	}
+	n.told = true
 }
 
 // note says something of the broker, once a minute at most for each kind.

@@ -20,28 +20,42 @@ func (n *Notifier) session(ctx context.Context, stop <-chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	// The library waits for answers without a limit, and its writes block while
-	// the broker does not read. Closing the socket below it ends either.
+	// The library waits for answers without a limit. Closing the socket below
+	// it ends that.
 	defer raw.Close()
-	defer context.AfterFunc(ctx, func() { _ = raw.Close() })()
-	patience := time.AfterFunc(n.setup, func() { _ = raw.Close() })
-	defer patience.Stop()
-	conn, p, err := n.open(ctx, raw)
+	shut := func() { _ = raw.Close() }
+	defer context.AfterFunc(ctx, shut)()
+	patience := time.AfterFunc(n.setup, shut)
+	conn, p, err := n.open(ctx, &hasty{raw, n.config.Confirm})
+	inTime := patience.Stop()
+	if err != nil && !inTime {
+		return fmt.Errorf("no answer within %v; is an AMQP broker there?", n.setup)
+	}
 	if err != nil {
-		if !patience.Stop() {
-			err = fmt.Errorf("no answer within %v; is an AMQP broker there?", n.setup)
-		}
 		return n.explain(err, false)
 	}
-	patience.Stop()
-	if _, ok := n.lines.Pass("connected", n.config.Now()); ok {
-		n.config.Log.Info().Stringer("broker", n.config.Target).Msg("threats go to the AMQP broker")
+	n.tell()
+	if err := p.run(ctx, stop); err != nil {
+		return n.explain(err, true)
 	}
-	err = p.run(ctx, stop)
-	if err == nil {
-		_ = conn.CloseDeadline(time.Now().Add(time.Second))
+	defer time.AfterFunc(time.Second, shut).Stop()
+	_ = conn.Close() // all is confirmed; an error changes nothing
+	return nil
+}
+
+// hasty is a connection whose writes have a time limit. While a write of the
+// library waits, its own closing waits for the write: a broker that stopped
+// reading would never be given up.
+type hasty struct {
+	net.Conn
+	limit time.Duration
+}
+
+func (h *hasty) Write(b []byte) (int, error) {
+	if err := h.SetWriteDeadline(time.Now().Add(h.limit)); err != nil {
+		return 0, err
 	}
-	return n.explain(err, true)
+	return h.Conn.Write(b)
 }
 
 // open makes a publisher on a new connection: TLS, login, queue, confirms.

@@ -108,7 +108,7 @@ func (p *publisher) publish() error {
 	for i, m := range batch {
 		_, err := p.channel.PublishWithDeferredConfirm(p.n.config.Exchange, p.n.config.RoutingKey, true, false, amqp091.Publishing{
 			ContentType: "application/json", DeliveryMode: amqp091.Persistent, AppId: "vft",
-			MessageId: m.id.String(), Timestamp: time.Unix(m.at, 0), Body: m.body,
+			MessageId: m.id.String(), Timestamp: time.Unix(max(m.at, 0), 0), Body: m.body,
 		})
 		if err != nil {
 			p.n.queue.back(batch[i:]...)

@@ -24,6 +24,7 @@ import (
 const (
 	toClient = 1 << iota
 	toBrokerSide
+	stalled // neither side is read, until release
 )
 
 // relay passes connections on to a broker, until it is told to hold what goes
@@ -32,14 +33,15 @@ const (
 type relay struct {
 	address string
 
-	mu   sync.Mutex // guards held
+	mu   sync.Mutex // guards what follows
 	held int
+	goOn chan struct{} // closed by release
 }
 
 // newRelay starts a relay that ends with the test. With secure its clients
 // speak TLS.
 func newRelay(t *testing.T, broker string, secure *tls.Config) *relay {
-	r := &relay{}
+	r := &relay{goOn: make(chan struct{})}
 	var all sync.WaitGroup
 	ended := make(chan struct{})
 	r.address = listener(t, func(client net.Conn) {
@@ -60,7 +62,10 @@ func newRelay(t *testing.T, broker string, secure *tls.Config) *relay {
 		}
 		_ = client.Close()
 	})
-	t.Cleanup(func() { close(ended) })
+	t.Cleanup(func() {
+		r.release()
+		close(ended)
+	})
 	return r
 }
 
@@ -75,7 +80,11 @@ func (r *relay) copy(to io.Writer, from io.Reader, direction int) {
 		}
 		r.mu.Lock()
 		lost = lost || r.held&direction != 0
+		stall, goOn := r.held&stalled != 0, r.goOn
 		r.mu.Unlock()
+		if stall {
+			<-goOn
+		}
 		if lost {
 			continue
 		}
@@ -91,7 +100,15 @@ func (r *relay) hold(directions int) {
 	r.held = directions
 }
 
-func (r *relay) release() { r.hold(0) }
+func (r *relay) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held&stalled != 0 {
+		close(r.goOn)
+		r.goOn = make(chan struct{})
+	}
+	r.held = 0
+}
 
 // through is the target of the broker behind a relay.
 func through(t *testing.T, b *amqptest.Broker, r *relay) Target {

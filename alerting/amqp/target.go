@@ -161,6 +161,24 @@ func (t Target) String() string {
 	return scheme + "://" + t.Address + "/" + url.PathEscape(t.VHost)
 }
 
+// Warnings returns what a person should know before threats are sent to t, one
+// sentence each, with the remedy.
+func (t Target) Warnings() []string {
+	host, _, err := net.SplitHostPort(t.Address)
+	address, _ := netip.ParseAddr(host)
+	if err != nil || host == "localhost" || address.IsLoopback() {
+		return nil
+	}
+	var out []string
+	if !t.TLS {
+		out = append(out, t.String()+": password and threats cross the network in the clear; use amqps://")
+	}
+	if t.user == "guest" {
+		out = append(out, t.String()+": RabbitMQ lets the user guest in from its own host only; name a user of vft's own")
+	}
+	return out
+}
+
 // GoString keeps %#v from printing the password.
 func (t Target) GoString() string { return t.String() }
 

@@ -86,6 +86,30 @@ func TestTargetPrintsNoPassword(t *testing.T) {
 	}
 }
 
+func TestWarnings(t *testing.T) {
+	for _, c := range []struct {
+		why, uri string
+		says     []string
+	}{
+		{"what stays on the host needs no TLS", "amqp://localhost", nil},
+		{"nor does an address of it", "amqp://[::1]", nil},
+		{"a password in the clear", "amqp://u:p@192.0.2.1", []string{"amqps://"}},
+		{"guest is for the broker's own host", "amqps://h", []string{"guest"}},
+		{"both", "amqp://h", []string{"amqps://", "guest"}},
+	} {
+		got := target(t, c.uri).Warnings()
+		if len(got) != len(c.says) {
+			t.Errorf("%s: %q", c.why, got)
+			continue
+		}
+		for i, says := range c.says {
+			if !strings.Contains(got[i], says) {
+				t.Errorf("%s: %q", c.why, got)
+			}
+		}
+	}
+}
+
 // FuzzParse looks for an address whose password shows, or that panics.
 func FuzzParse(f *testing.F) {
 	f.Add("amqp://", "@localhost:5672/%2f")
