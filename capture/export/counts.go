@@ -13,6 +13,7 @@ const (
 	cutShort
 	badSet
 	badTemplate
+	templatesWithdrawn
 	templatesEvicted
 	exportersEvicted
 	pendingKept
@@ -41,6 +42,7 @@ var counterNames = [counters]string{
 	cutShort:            "cut_short",             // datagrams that state more than they hold; what is whole is decoded
 	badSet:              "bad_set",               // sets with an impossible length; what follows in the datagram is left
 	badTemplate:         "bad_template",          // templates without a field, of no size, too long, or cut
+	templatesWithdrawn:  "templates_withdrawn",   // by an IPFIX exporter
 	templatesEvicted:    "templates_evicted",     // because of MaxTemplates or MaxFields
 	exportersEvicted:    "exporters_evicted",     // because of MaxExporters or MaxFields
 	pendingKept:         "pending_kept",          // sets of data without their template, kept

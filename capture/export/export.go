@@ -52,8 +52,12 @@ const MaxRecords = 8192
 type Decoder struct {
 	cfg       Config
 	exporters exporters
+	pending   pending
 	counts    counts
-	sampled   packet.Parsed // of the header in an sFlow sample
+
+	values  values        // of the record that is decoded
+	section []byte        // of a packet in it
+	sampled packet.Parsed // of section, or of the header in an sFlow sample
 }
 
 // NewDecoder returns a Decoder that has heard of no exporter.
@@ -81,6 +85,10 @@ func (d *Decoder) Datagram(from netip.AddrPort, b []byte, now int64, into []flow
 	switch protocol(b) {
 	case flow.NetFlow1, flow.NetFlow5, flow.NetFlow7:
 		into = d.fixed(from.Addr(), b, now, into)
+	case flow.NetFlow9:
+		into = d.netflow9(from.Addr(), b, now, into)
+	case flow.IPFIX:
+		into = d.ipfix(from.Addr(), b, now, into)
 	case flow.SFlow5:
 		into = d.sflow(from, b, now, into)
 	default:

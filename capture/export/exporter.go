@@ -64,9 +64,12 @@ type exporter struct {
 	skew      int64 // see clock
 	seq       sequence
 	templates map[uint16]*template
-	fields    int // of all templates
+	fields    int    // of all templates
+	started   uint64 // milliseconds since 1970, as an IPFIX option told; 0: not known
 	sampling  sampling
-	waiting   int // bytes of its data that wait for a template
+
+	waiting      []*waitingSet // its data that wait for a template, oldest first
+	waitingBytes int
 
 	datagrams, records, missing uint64
 	reported                    loss // what losses told before
@@ -79,6 +82,7 @@ type exporter struct {
 type exporters struct {
 	byKey       map[exporterKey]*exporter
 	first, last *exporter
+	fields      int // of all templates of all exporters
 }
 
 func newExporters() exporters {
@@ -119,6 +123,8 @@ func (d *Decoder) remember(key exporterKey) *exporter {
 
 // forget drops an exporter and all that belongs to it.
 func (d *Decoder) forget(e *exporter) {
+	d.abandon(e)
+	d.exporters.fields -= e.fields
 	delete(d.exporters.byKey, e.exporterKey)
 	d.exporters.unlink(e)
 }

@@ -1,0 +1,52 @@
+package export
+
+import "iter"
+
+// Gap is what an exporter sent and no record came of, since the last time that
+// Gaps was asked.
+type Gap struct {
+	Exporter            // as it is now
+	NewlyLost    uint64 // units that its sequence numbers say were sent and never came
+	NewlySent    uint64 // units that came
+	NewlyMissing uint64 // sets of data given up for want of their template
+}
+
+// Share returns the part of what was sent that did not come, 0 to 1.
+func (l Gap) Share() float64 {
+	if l.NewlyLost == 0 {
+		return 0
+	}
+	return float64(l.NewlyLost) / float64(l.NewlyLost+l.NewlySent)
+}
+
+// Tolerated is the share of loss that Gaps does not report.
+const Tolerated = 0.01
+
+// Gaps yields the exporters of which more than Tolerated was lost since it was
+// asked last, or data given up for want of a template. Ask once a minute.
+func (d *Decoder) Gaps() iter.Seq[Gap] {
+	return func(yield func(Gap) bool) {
+		for e := d.exporters.first; e != nil; e = e.next {
+			l := e.gapSince()
+			if (l.Share() > Tolerated || l.NewlyMissing > 0) && !yield(l) {
+				return
+			}
+		}
+	}
+}
+
+// loss is what was reported of an exporter.
+type loss struct{ lost, sent, missing uint64 }
+
+// gapSince returns what was lost since the last call. Datagrams that come late
+// take back what was reported as lost, but no report is negative.
+func (e *exporter) gapSince() Gap {
+	l := Gap{
+		Exporter:     e.view(),
+		NewlyLost:    e.seq.lost - min(e.seq.lost, e.reported.lost),
+		NewlySent:    e.seq.sent - e.reported.sent,
+		NewlyMissing: e.missing - e.reported.missing,
+	}
+	e.reported = loss{e.seq.lost, e.seq.sent, e.missing}
+	return l
+}

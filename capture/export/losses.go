@@ -1,3 +1,0 @@
-package export
-
-type loss struct{}
