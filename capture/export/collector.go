@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -20,7 +21,7 @@ import (
 // CollectorConfig says where a Collector receives and from whom. The zero value
 // of every field but Listen means its default.
 type CollectorConfig struct {
-	Listen        []netip.AddrPort // where; without an address every one, IPv4 and IPv6; port 0 is any free one
+	Listen        []netip.AddrPort // where, each but once; without an address every one, IPv4 and IPv6; port 0 is any free one
 	Allow         []netip.Prefix   // exporters that are heard; empty: all
 	Workers       int              // sockets per address, each read by a goroutine of its own; 1
 	ReceiveBuffer int              // bytes asked of the kernel for each socket; 32 MiB
@@ -107,7 +108,10 @@ func (c *Collector) Open() error {
 	for range c.Workers() {
 		c.workers = append(c.workers, newWorker(c))
 	}
-	for _, at := range c.config.Listen {
+	for i, at := range c.config.Listen {
+		if at.Port() != 0 && slices.Contains(c.config.Listen[:i], at) {
+			continue // for two protocols, which need but one
+		}
 		if err := c.bind(at); err != nil {
 			c.Close()
 			c.workers = nil

@@ -82,21 +82,19 @@ func (w *worker) turn(wait time.Duration) error {
 // buffer can hold, or a busy exporter would keep it from ending.
 func (w *worker) finish() error {
 	const smallest = 512 // bytes that a datagram takes of the buffer, at least
-	var now int64
 	for _, s := range w.sockets {
 		for range 2*s.buffer/smallest/batchSize + 1 {
-			n, at, err := w.read(s)
+			n, now, err := w.read(s)
 			if err != nil {
 				return err
 			}
-			now = at
+			w.tick(now)
 			if n == 0 {
 				break
 			}
 		}
 	}
-	w.tick(now)
-	w.look(now)
+	w.look(w.collector.config.Now().UnixNano())
 	return nil
 }
 

@@ -24,12 +24,13 @@ const deadline = 20 * time.Second // of a test that hangs
 
 // heard is what one worker was told.
 type heard struct {
-	mu    sync.Mutex // guards the rest
-	from  []netip.AddrPort
-	sizes []int
-	times []int64
-	ticks int
-	lost  Loss
+	mu             sync.Mutex // guards the rest
+	from           []netip.AddrPort
+	sizes          []int
+	times          []int64
+	ticks          int
+	since, largest int // datagrams between two ticks
+	lost           Loss
 }
 
 func (h *heard) handler() Handler {
@@ -38,11 +39,13 @@ func (h *heard) handler() Handler {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.from, h.sizes, h.times = append(h.from, from), append(h.sizes, len(payload)), append(h.times, now)
+			h.since++
 		},
 		Tick: func(int64) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.ticks++
+			h.since, h.largest = 0, max(h.since, h.largest)
 		},
 		Lost: func(l Loss) {
 			h.mu.Lock()
@@ -162,6 +165,16 @@ func TestAnAddressListensAlone(t *testing.T) {
 	}
 }
 
+func TestAnAddressMayBeNamedTwice(t *testing.T) {
+	first := opened(t, CollectorConfig{Listen: everywhere()})
+	at := netip.AddrPortFrom(netip.Addr{}, first.Addrs()[0].Port())
+	first.Close()
+	c := opened(t, CollectorConfig{Listen: []netip.AddrPort{at, at}, Workers: 2})
+	if len(c.Addrs()) != 1 {
+		t.Errorf("bound %v", c.Addrs())
+	}
+}
+
 func TestOnlyAllowedExportersAreHeard(t *testing.T) {
 	var log bytes.Buffer
 	c := opened(t, CollectorConfig{
@@ -204,6 +217,9 @@ func TestDropsOfTheKernelAreCountedExactly(t *testing.T) {
 	early := count(c, "collector_dropped") // nothing was read yet
 	h := drained(t, c)[0]
 	received, dropped := count(c, "collector_received"), count(c, "collector_dropped")
+	if h.largest > batchSize {
+		t.Errorf("%d datagrams between two ticks", h.largest)
+	}
 	if received+dropped != sent || received == 0 || dropped == 0 || early != dropped {
 		t.Errorf("sent %d, received %d, dropped %d (%d before reading)", sent, received, dropped, early)
 	}
