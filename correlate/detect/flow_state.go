@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"vft/capture/packet"
+	"vft/correlate/beacon"
 	"vft/correlate/window"
 )
 
@@ -14,9 +16,8 @@ import (
 const stateVersion = 1
 
 // State is what outlives a run, as plain JSON of some megabytes at most: the
-// peers, how long they were learned, since when each pair that may be a beacon is
-// known, and what slow scans were counted. The calls of the day that runs are not in
-// it.
+// peers, how long they were learned, the pairs that may be beacons with their calls of
+// the day that runs, and what slow scans were counted.
 type State struct {
 	Version  int           `json:"version"`
 	Learning time.Duration `json:"learning_ns"` // the period
@@ -38,10 +39,25 @@ type PeerState struct {
 
 // PairState is a pair that may be a beacon, first seen at First seconds since 1970.
 type PairState struct {
-	Source      netip.Addr `json:"source"`
-	Destination netip.Addr `json:"destination"`
-	First       int64      `json:"first"`
+	Source      netip.Addr  `json:"source"`
+	Destination netip.Addr  `json:"destination"`
+	First       int64       `json:"first"`
+	Calls       *CallsState `json:"calls,omitempty"` // nil: of the day that runs none are known
 }
+
+// CallsState is the calls of a pair in the day that runs, and the latest of them.
+type CallsState struct {
+	beacon.State
+	Judged   int64  `json:"judged"` // seconds since 1970 of the call that was judged last
+	Port     uint16 `json:"port"`
+	Protocol uint8  `json:"protocol"`
+	Answered bool   `json:"answered,omitempty"`
+	Told     uint8  `json:"told,omitempty"` // the band that was told of the day: a restart does not tell it again
+}
+
+// maxSavedCalls is how many calls a saved state holds, 15 bytes each; of the pairs that
+// were quiet for longest only the first contact is kept beyond.
+const maxSavedCalls = 1 << 19
 
 // Learn forgets all peers and learns them anew for so long; 0 is
 // LearningPeriod. Until the period is over, no new peer is told. Time counts
@@ -62,20 +78,47 @@ func (d *Detections) Learning() (watched, period time.Duration) {
 	return time.Duration(min(p.watched, p.period)), time.Duration(p.period)
 }
 
-// Save returns what has to outlive a run. The scores of beacons are not kept.
+// Save returns what has to outlive a run.
 func (d *Detections) Save() State {
 	p, b := d.flows.peers, d.flows.beacons
 	s := State{
 		Version: stateVersion, Learning: time.Duration(p.period), Watched: time.Duration(p.watched), Since: b.since, Slow: d.slow.save(),
-		Peers: make([]PeerState, 0, p.known.Len()), Pairs: make([]PairState, 0, b.callers.Len()),
+		Peers: make([]PeerState, 0, p.known.Len()), Pairs: b.save(),
 	}
 	p.known.Each(func(_ window.Key, v *peer, strong bool) {
 		s.Peers = append(s.Peers, PeerState{v.src.Netip(), v.dst.Netip(), v.port, v.seen, strong})
 	})
-	b.callers.Each(func(_ window.Key, c *caller, _ bool) {
-		s.Pairs = append(s.Pairs, PairState{c.src.Netip(), c.dst.Netip(), c.first})
-	})
 	return s
+}
+
+// save returns the pairs in the order in which they leave a full table.
+func (b *beacons) save() []PairState {
+	all := make([]*caller, 0, b.callers.Len())
+	b.callers.Each(func(_ window.Key, c *caller, _ bool) { all = append(all, c) })
+	saved, calls := make([]PairState, len(all)), 0
+	for i, c := range slices.Backward(all) {
+		saved[i] = PairState{Source: c.src.Netip(), Destination: c.dst.Netip(), First: c.first}
+		n := min(c.pair.Connections(), beacon.Kept)
+		if n == 0 || calls+n > maxSavedCalls {
+			continue
+		}
+		calls += n
+		saved[i].Calls = &CallsState{State: c.pair.Save(), Judged: c.judged, Port: c.port, Protocol: c.proto, Answered: c.answered, Told: c.told}
+	}
+	return saved
+}
+
+// restore takes what save returned and passed valid.
+func (b *beacons) restore(pairs []PairState) {
+	for _, v := range pairs {
+		src, dst := packet.AddrFrom(v.Source), packet.AddrFrom(v.Destination)
+		c, _ := b.callers.Get(b.key(src, dst), false)
+		*c = caller{src: src, dst: dst, first: v.First}
+		if v.Calls != nil {
+			c.pair, _ = beacon.Restore(v.Calls.State)
+			c.judged, c.port, c.proto, c.answered, c.told = v.Calls.Judged, v.Calls.Port, v.Calls.Protocol, v.Calls.Answered, v.Calls.Told
+		}
+	}
 }
 
 // Restore takes what Save returned, before the first packet. On an error
@@ -95,11 +138,7 @@ func (d *Detections) Restore(s State) error {
 		known, _ := p.known.Get(p.key(src, dst, v.Port), v.Strong)
 		*known = peer{src, dst, v.Seen, v.Port}
 	}
-	for _, v := range s.Pairs {
-		src, dst := packet.AddrFrom(v.Source), packet.AddrFrom(v.Destination)
-		c, _ := b.callers.Get(b.key(src, dst), false)
-		c.src, c.dst, c.first = src, dst, v.First
-	}
+	b.restore(s.Pairs)
 	return nil
 }
 
@@ -118,6 +157,14 @@ func (s *State) valid() error {
 	for _, v := range s.Pairs {
 		if !v.Source.IsValid() || !v.Destination.IsValid() {
 			return errors.New("a pair has no address")
+		}
+		if v.Calls != nil {
+			if _, err := beacon.Restore(v.Calls.State); err != nil {
+				return err
+			}
+			if int(v.Calls.Told) > len(beaconBands) {
+				return fmt.Errorf("a pair was told of as of band %d", v.Calls.Told)
+			}
 		}
 	}
 	if s.Slow != nil {

@@ -302,6 +302,74 @@ func TestPairsAreRestored(t *testing.T) {
 	}
 }
 
+// A beacon that calls for a day is told and has the same score, whether the day had a
+// restart in every hour or none.
+func TestBeaconOutlivesRestarts(t *testing.T) {
+	run := func(restart bool) (c caller, fired int) {
+		emit := func(e event.Event) {
+			if e.Threat.State == event.Firing {
+				fired++
+			}
+		}
+		d := New(Config{Emit: emit})
+		all := calls("203.0.113.7", every(300, 20, 288))
+		for i := range all {
+			if restart && i%12 == 5 && i < 240 {
+				text, err := json.Marshal(d.Save())
+				if err != nil {
+					t.Fatal(err)
+				}
+				var s State
+				if err := json.Unmarshal(text, &s); err != nil {
+					t.Fatal(err)
+				}
+				d = New(Config{Seed: [32]byte{byte(i)}, Emit: emit})
+				if err := d.Restore(s); err != nil {
+					t.Fatal(err)
+				}
+			}
+			d.Advance(all[i].Last)
+			d.Flow(&all[i])
+		}
+		d.Close()
+		return *d.flows.beacons.callers.Find(d.flows.beacons.key(all[0].Src, all[0].Dst)), fired
+	}
+	whole, n := run(false)
+	parts, m := run(true)
+	if n != 1 || m != 1 {
+		t.Errorf("%d and %d fired", n, m)
+	}
+	if parts != whole {
+		t.Errorf("%d calls, with restarts %d, or not the same", whole.pair.Connections(), parts.pair.Connections())
+	}
+}
+
+// A saved state has a maximum: the calls of the newest pairs are in it.
+func TestSavedCallsAreBounded(t *testing.T) {
+	d := New(Config{})
+	b := d.flows.beacons
+	for i := range uint32(maxSavedCalls/beacon.Kept + 10) {
+		dst := packet.Addr4(0x08000002 + i)
+		c, _ := b.callers.Get(b.key(address("10.0.0.5"), dst), false)
+		c.src, c.dst = address("10.0.0.5"), dst
+		for s := range int64(beacon.Kept) {
+			c.pair.Add(1000+s, 1)
+		}
+	}
+	with := 0
+	s := d.Save()
+	for i, p := range s.Pairs {
+		if p.Calls != nil {
+			with++
+		} else if i >= 10 {
+			t.Fatalf("pair %d of %d is without its calls", i, len(s.Pairs))
+		}
+	}
+	if with != maxSavedCalls/beacon.Kept {
+		t.Errorf("%d pairs with calls", with)
+	}
+}
+
 func TestDamagedState(t *testing.T) {
 	good := PeerState{netip.MustParseAddr("10.0.0.5"), netip.MustParseAddr("10.0.0.9"), 22, 1, true}
 	for _, c := range []struct {
@@ -315,6 +383,8 @@ func TestDamagedState(t *testing.T) {
 		{"with a negative time", State{Version: stateVersion, Learning: 1, Watched: -1}, "cannot have been learned"},
 		{"a peer without address", State{Version: stateVersion, Learning: 1, Peers: []PeerState{good, {}}}, "no address"},
 		{"a pair without address", State{Version: stateVersion, Learning: 1, Peers: []PeerState{good}, Pairs: []PairState{{}}}, "no address"},
+		{"calls without times", State{Version: stateVersion, Learning: 1, Peers: []PeerState{good}, Pairs: []PairState{{good.Source, good.Destination, 1, &CallsState{State: beacon.State{Connections: 3}}}}}, "of 3 connections"},
+		{"told of a band that is none", State{Version: stateVersion, Learning: 1, Peers: []PeerState{good}, Pairs: []PairState{{good.Source, good.Destination, 1, &CallsState{Told: 9}}}}, "band 9"},
 	} {
 		d := New(Config{})
 		if err := d.Restore(c.state); err == nil || !strings.Contains(err.Error(), c.says) {
