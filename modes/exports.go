@@ -118,7 +118,6 @@ func (x *exports) record(e event.Event) {
 func (x *exports) counts(yield func(name string, value uint64)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	yield("records", x.records)
 	x.sensors.Counts(yield)
 	if x.detect != nil {
 		x.detect.Counts(yield)
