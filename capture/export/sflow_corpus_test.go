@@ -164,3 +164,17 @@ func TestSflowCorpus(t *testing.T) {
 		}
 	}
 }
+
+// The UDP header of this one states eight bytes of payload, too few for sFlow.
+func TestSflowMalformedCapture(t *testing.T) {
+	d := NewDecoder(Config{})
+	name := filepath.Join(sflowCorpus(t), "..", "..", "malformed", "tcpdump__sflow_print-segv.pcap")
+	for _, a := range sflowArrivals(t, name) {
+		if got := d.Datagram(a.from, a.payload, a.at, nil); len(got) != 0 || countOf(d, "short_header") != 1 {
+			t.Errorf("%+v", got)
+		}
+	}
+	if countOf(d, "datagrams") != 1 {
+		t.Error("the capture has no datagram")
+	}
+}
