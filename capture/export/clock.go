@@ -114,8 +114,10 @@ func (m *message) times(t *template, v *values) (first, last int64, sound bool) 
 	if t.units[firstTime] == uptimeUnit || t.units[lastTime] == uptimeUnit {
 		m.boot(&c, t, v)
 	}
-	first = c.at(v[firstTime], t.units[firstTime])
-	last = c.at(v[lastTime], t.units[lastTime])
+	if v[firstTime]|v[lastTime] != 0 { // an uptime of zero at both ends is none
+		first = c.at(v[firstTime], t.units[firstTime])
+		last = c.at(v[lastTime], t.units[lastTime])
+	}
 	if t.fills(duration) {
 		first, last = lasting(first, last, v[duration], t.units[duration])
 	}
