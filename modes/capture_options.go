@@ -50,7 +50,7 @@ var captureOptions = []config.Option{
 		Usage: "bytes per flow are measured over this time"},
 	{Name: "anom-methods", Default: "diff,fence,highrank,lowrank,magnitude", Kind: config.Texts, Modes: config.Hosts,
 		Usage: "tests of the anomalyzer: magnitude, diff, highrank, lowrank, cdf, fence, ks; empty turns it off"},
-	{Name: "anom-sensitivity", Default: "0.1", Kind: config.Number(0, 1000), Modes: config.Hosts,
+	{Name: "anom-sensitivity", Default: "0.1", Kind: config.Number(0, 1), Modes: config.Hosts,
 		Usage: "smallest relative change that is looked at"},
 	{Name: "anom-upper-bound", Default: "100MiB", Kind: config.Bytes, Modes: config.Hosts,
 		Usage: "bytes per interval above which the fence test is sure"},

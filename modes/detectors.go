@@ -61,19 +61,25 @@ func (w *watcher) detectors(random [32]byte) error {
 func (w *watcher) anomalyzer(methods []string, random [32]byte) anomalyzer.Config {
 	v := w.values
 	c := watch.DefaultTransferConfig().Anomalyzer
-	c.Methods, c.Sensitivity = methods, v.Number("anom-sensitivity")
+	c.Methods, c.Sensitivity = methods, aboveZero(v.Number("anom-sensitivity"))
 	c.UpperBound, c.LowerBound = v.Number("anom-upper-bound"), v.Number("anom-lower-bound")
 	if math.IsNaN(c.LowerBound) {
 		c.LowerBound = anomalyzer.NA
 	}
 	c.ActiveSize, c.NSeasons = v.Int("anom-active-size"), v.Int("anom-n-seasons")
-	c.Cap, c.Threshold = v.Int("anom-gv-cap"), v.Number("anom-threshold")
+	c.Threshold = aboveZero(v.Number("anom-threshold"))
+	if c.Cap = v.Int("anom-gv-cap"); !v.Given("anom-gv-cap") {
+		c.Cap = 0 // as many as the windows need, if that is more
+	}
 	c.Seed = uint64(v.Int("anom-seed"))
 	if c.Seed == 0 {
 		c.Seed = uint64(random[0]) | uint64(random[1])<<8 | uint64(random[2])<<16 | uint64(random[3])<<24
 	}
 	return c
 }
+
+// aboveZero keeps a 0 that was asked for from meaning the default.
+func aboveZero(x float64) float64 { return max(x, math.SmallestNonzeroFloat64) }
 
 // part makes a seed of its own for each detector out of one.
 func part(random [32]byte, n byte) [32]byte {

@@ -49,6 +49,7 @@ func TestErrors(t *testing.T) {
 		{"infinity neither", Config{ActiveSize: 1, Threshold: inf}, "cannot use threshold +Inf: it must be between 0 and 1"},
 		{"negative permutations", Config{ActiveSize: 1, PermCount: -5}, "cannot make -5 permutations: at least 1 is needed"},
 		{"too little memory for a reference", Config{ActiveSize: 4, Cap: 7}, "cannot keep 7 values per series: an active window of 4 needs at least 8"},
+		{"a delay that no series outgrows", Config{ActiveSize: 10, Cap: 30, Delay: true}, "cannot keep 30 values per series: nothing is judged before there are 50, an active window of 10 and 4 times as many before it"},
 	} {
 		_, err := New(c.cfg)
 		got := ""

@@ -31,7 +31,8 @@ type Config struct {
 
 	// Cap is the number of values that Push keeps per series; the default is 30, or
 	// the size of both windows if that is more. Permutation tests shuffle all of
-	// them. A Cap below the size of both windows makes the reference shorter.
+	// them. A Cap below the size of both windows makes the reference shorter, and is
+	// refused with Delay.
 	Cap int
 	// Seed is the start of the random numbers of the permutation tests.
 	Seed uint64
@@ -114,6 +115,9 @@ func (c *Config) check(methods []Method) error {
 		return fmt.Errorf("cannot make %d permutations: at least 1 is needed", c.PermCount)
 	case c.Cap < 2*c.ActiveSize:
 		return fmt.Errorf("cannot keep %d values per series: an active window of %d needs at least %d", c.Cap, c.ActiveSize, 2*c.ActiveSize)
+	case c.Delay && c.Cap < c.ActiveSize*(c.NSeasons+1):
+		return fmt.Errorf("cannot keep %d values per series: nothing is judged before there are %d, an active window of %d and %d times as many before it",
+			c.Cap, c.ActiveSize*(c.NSeasons+1), c.ActiveSize, c.NSeasons)
 	}
 	return nil
 }
