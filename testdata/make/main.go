@@ -21,9 +21,10 @@ func main() {
 // captures are the files and who makes them.
 func captures() map[string]func(*capture) {
 	return map[string]func(*capture){
-		"scan.pcap":    scan,
-		"mixed.pcap":   mixed,
-		"exports.pcap": exports,
+		"scan.pcap":      scan,
+		"mixed.pcap":     mixed,
+		"exports.pcap":   exports,
+		"transfers.pcap": transfers,
 	}
 }
 

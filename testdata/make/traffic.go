@@ -42,6 +42,26 @@ func mixed(c *capture) {
 	}
 }
 
+// transfers is forty seconds of four flows with about 100 bytes a second, each
+// of which does one thing that it has not done before.
+func transfers(c *capture) {
+	for i, story := range []struct{ second, size int }{
+		{35, 600}, // far more
+		{8, 600},  // far more, early
+		{35, 160}, // a little more
+		{35, 10},  // far less
+	} {
+		for second := range 40 {
+			size := 95 + c.random.IntN(11)
+			if second == story.second {
+				size = story.size
+			}
+			at := time.Duration(second)*time.Second + time.Duration(100+i)*time.Millisecond
+			c.udp(at, client(0), server(i), 40000, 5001, make([]byte, size))
+		}
+	}
+}
+
 // ordinary is lookups, connections and pings of some clients.
 func ordinary(c *capture, length time.Duration, clients int) {
 	for at := time.Duration(0); at < length; at += 500 * time.Millisecond {
