@@ -158,13 +158,22 @@ func compile(text string) (*condition, error) {
 		return nil, check.err.Bind(file.NewSource(text))
 	}
 	if err != nil {
-		return nil, err
+		return nil, plainer(err)
 	}
 	c.machine.MemoryBudget = memoryBudget
 	if !c.bind(program.Node()) {
 		c.program = program
 	}
 	return c, nil
+}
+
+// plainer says what a mismatch of the types above means to a person.
+func plainer(err error) error {
+	var at *file.Error
+	if errors.As(err, &at) && (strings.Contains(at.Message, "sensor.quantity") || strings.Contains(at.Message, "sensor.member")) {
+		at.Message = "bytes and packets can only stand in sum(...), src, dst, src_port and dst_port only in distinct(...)"
+	}
+	return err
 }
 
 // never is the body of functions whose calls are all replaced.

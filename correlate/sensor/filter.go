@@ -31,7 +31,7 @@ const filterWords = "none, all, any, not, dst_port, dst_ports, dst_port_range, s
 // such mappings, or the word none, which passes every flow.
 func (r *reader) filter(node ast.Node, where string) (filter, string, error) {
 	if text, _, err := r.scalar(node, where); err == nil {
-		if text == "none" || node == nil {
+		if text == "none" || nothing(node) {
 			return every(nil), "none", nil
 		}
 		return nil, "", failure(r.at(node, where), "%q is no filter; write none, or a mapping of %s", text, filterWords)
@@ -152,7 +152,7 @@ func (r *reader) noneOf(e entry) (filter, string, error) {
 }
 
 func (r *reader) not(e entry) (filter, string, error) {
-	if e.value == nil {
+	if nothing(e.value) {
 		return nil, "", failure(e.where, "needs a filter, as not: {dst_port: 80}")
 	}
 	f, text, err := r.filter(e.value, e.where)

@@ -1,14 +1,17 @@
 package sensor
 
-// key is the window of one key: 40 bytes, without pointers.
+// key is the window of one key: a line of the processor's cache, without
+// pointers.
 type key struct {
 	hash   uint64
 	newest int64  // flow time of the newest flow, milliseconds
+	oldest uint32 // that of the first note, which stands elsewhere
 	used   uint32 // when a flow came last, by Set.Advance, seconds
 	flows  uint32 // in the window
 	log    log
 	late   uint8 // flows in a row that were too late
 	taken  bool
+	_      [20]byte
 }
 
 // sums are kept of a key besides, where the condition needs them.
@@ -167,4 +170,4 @@ func (k *keys) weaker(a, b int, now uint32, over int32) bool {
 }
 
 // bytes is the memory of the table.
-func (k *keys) bytes() int { return cap(k.index)*4 + cap(k.slots)*40 + cap(k.sums)*32 + cap(k.free)*4 }
+func (k *keys) bytes() int { return cap(k.index)*4 + cap(k.slots)*64 + cap(k.sums)*32 + cap(k.free)*4 }

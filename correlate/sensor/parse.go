@@ -105,9 +105,15 @@ func (r *reader) tokenAt(t *token.Token, fallback string) string {
 	return fmt.Sprintf("%s:%d:%d", r.name, t.Position.Line, t.Position.Column)
 }
 
+// nothing reports whether no value stands behind a key.
+func nothing(node ast.Node) bool {
+	_, null := node.(*ast.NullNode)
+	return node == nil || null
+}
+
 // entries returns the entries of a node that must be a mapping.
 func (r *reader) entries(node ast.Node, where string) ([]entry, error) {
-	if node == nil {
+	if nothing(node) {
 		return nil, nil
 	}
 	found, err := yamlfile.Mapping(r.name, node)

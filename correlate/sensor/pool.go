@@ -40,13 +40,18 @@ type pool struct {
 }
 
 type slab struct {
-	links   []link
-	notes   []note
+	blocks  []block
 	weights []weight
 }
 
-// link ties a block to its neighbours in a log; 0 is none, block i is i + 1.
-type link struct{ prev, next uint32 }
+// block is some notes of a log, and its neighbours there; 0 is none, block i is
+// i + 1. It is as large as a line of the processor's cache: what the sensors
+// cost is memory that is far away.
+type block struct {
+	notes      [blockFlows]note
+	prev, next uint32
+	_          [8]byte
+}
 
 const slabBlocks = 1 << 12
 
@@ -63,13 +68,9 @@ type spot struct {
 	at    uint8
 }
 
-func (p *pool) link(block uint32) *link {
-	return &p.slabs[(block-1)/slabBlocks].links[(block-1)%slabBlocks]
-}
+func (p *pool) block(n uint32) *block { return &p.slabs[(n-1)/slabBlocks].blocks[(n-1)%slabBlocks] }
 
-func (p *pool) note(s spot) *note {
-	return &p.slabs[(s.block-1)/slabBlocks].notes[(s.block-1)%slabBlocks*blockFlows+uint32(s.at)]
-}
+func (p *pool) note(s spot) *note { return &p.block(s.block).notes[s.at%blockFlows] }
 
 // weight is nil where the pool has none.
 func (p *pool) weight(s spot) *weight {
@@ -86,14 +87,14 @@ func (p *pool) room(l *log) bool {
 
 func (p *pool) take() uint32 {
 	if p.free != 0 {
-		block := p.free
-		p.free = p.link(block).next
-		*p.link(block) = link{}
-		return block
+		n := p.free
+		b := p.block(n)
+		p.free, b.prev, b.next = b.next, 0, 0
+		return n
 	}
 	if p.used%slabBlocks == 0 {
 		n := min(slabBlocks, p.limit-p.used)
-		s := slab{links: make([]link, n), notes: make([]note, n*blockFlows)}
+		s := slab{blocks: make([]block, n)}
 		if p.heavy {
 			s.weights = make([]weight, n*blockFlows)
 		}
@@ -103,21 +104,21 @@ func (p *pool) take() uint32 {
 	return p.used
 }
 
-func (p *pool) give(block uint32) {
-	*p.link(block) = link{next: p.free}
-	p.free = block
+func (p *pool) give(n uint32) {
+	p.block(n).next = p.free
+	p.free = n
 }
 
 // append adds a note at the end and returns its place. There must be room.
 func (p *pool) append(l *log, v note, w *weight) spot {
 	if l.tail == 0 || l.end == blockFlows {
-		block := p.take()
+		fresh := p.take()
 		if l.tail != 0 {
-			p.link(l.tail).next, p.link(block).prev = block, l.tail
+			p.block(l.tail).next, p.block(fresh).prev = fresh, l.tail
 		} else {
-			l.head, l.begin = block, 0
+			l.head, l.begin = fresh, 0
 		}
-		l.tail, l.end = block, 0
+		l.tail, l.end = fresh, 0
 	}
 	s := spot{l.tail, l.end}
 	l.end++
@@ -154,7 +155,7 @@ func (p *pool) before(l *log, s spot) (spot, bool) {
 	if s.at > 0 {
 		return spot{s.block, s.at - 1}, true
 	}
-	return spot{p.link(s.block).prev, blockFlows - 1}, true
+	return spot{p.block(s.block).prev, blockFlows - 1}, true
 }
 
 // after returns the place behind s, which need not hold a note.
@@ -162,7 +163,7 @@ func (p *pool) after(s spot) spot {
 	if s.at+1 < blockFlows {
 		return spot{s.block, s.at + 1}
 	}
-	return spot{p.link(s.block).next, 0}
+	return spot{p.block(s.block).next, 0}
 }
 
 // first returns the place of the oldest note; the log must have one.
@@ -178,10 +179,10 @@ func (p *pool) drop(l *log) {
 		return
 	}
 	if l.begin == blockFlows {
-		next := p.link(l.head).next
+		next := p.block(l.head).next
 		p.give(l.head)
 		l.head, l.begin = next, 0
-		p.link(next).prev = 0
+		p.block(next).prev = 0
 	}
 }
 
@@ -191,19 +192,19 @@ func (p *pool) truncate(l *log, n uint16) {
 	for range n - 1 {
 		s = p.after(s)
 	}
-	for block := p.link(s.block).next; block != 0; {
-		next := p.link(block).next
-		p.give(block)
-		block = next
+	for rest := p.block(s.block).next; rest != 0; {
+		next := p.block(rest).next
+		p.give(rest)
+		rest = next
 	}
-	p.link(s.block).next = 0
+	p.block(s.block).next = 0
 	l.tail, l.end, l.n = s.block, s.at+1, n
 }
 
 // bytes is the memory of the pool.
 func (p *pool) bytes() (n int) {
 	for _, s := range p.slabs {
-		n += cap(s.links)*8 + cap(s.notes)*12 + cap(s.weights)*32
+		n += cap(s.blocks)*64 + cap(s.weights)*32
 	}
 	return n
 }

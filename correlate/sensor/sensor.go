@@ -19,7 +19,8 @@ type Config struct {
 	// the events. The same seed and flows give the same records.
 	Seed [32]byte
 	// MaxKeys is how many keys each sensor keeps windows for; 0 is 65,536, at most
-	// 4,194,304. Some 180 bytes each.
+	// 4,194,304. At most 200 bytes
+	// each, more where a condition needs more than count.
 	MaxKeys int
 	// Observer names the interface or file of vft's own captures in records; the
 	// observer of an exported flow is the address of its exporter.
@@ -83,34 +84,34 @@ func (s *Set) Flow(r *flow.Record) {
 }
 
 func (s *Set) watch(w *watcher, r record) {
-	slot, v, holds := w.flow(r)
+	slot, holds := w.flow(r)
 	if slot >= 0 && !r.Dst.Is4() {
 		s.remember(r.Dst)
 	}
 	if holds {
-		s.found(w, slot, r, &v)
+		s.found(w, slot, r)
 	}
 }
 
 // found takes a flow for whose window the condition holds.
-func (s *Set) found(w *watcher, slot int, r record, v *values) {
+func (s *Set) found(w *watcher, slot int, r record) {
 	key := episodeKey{w.Name, s.hash.of(r, w.key)}
 	if ep := s.episodes.cooling(key, r.Last); ep != nil {
-		s.episodes.note(ep, r, v)
+		s.episodes.note(ep, r, &w.values)
 		return
 	}
 	if s.episodes.full() {
 		s.episodes.folded++
 		key.key = 0
 		if ep := s.episodes.cooling(key, r.Last); ep != nil {
-			s.episodes.note(ep, r, v)
+			s.episodes.note(ep, r, &w.values)
 			return
 		}
 	}
 	w.fired++
 	ep := s.episodes.begin(&w.Definition, key, r, s.now)
 	s.past(w, slot, ep)
-	ep.add(r, v)
+	ep.add(r, &w.values)
 	s.episodes.write(ep, event.Firing, r.Last)
 }
 
@@ -193,6 +194,15 @@ func (s *Set) Reload(d Definitions) {
 			s.episodes.forget(ep)
 		}
 	}
+}
+
+// Bytes returns how much memory the windows of all sensors take. It is more when
+// a condition needs more than count: then sums and members are kept too.
+func (s *Set) Bytes() (n int) {
+	for _, w := range s.watchers {
+		n += w.keys.bytes() + w.pool.bytes() + w.members.bytes()
+	}
+	return n + cap(s.book)*16
 }
 
 // Counts calls yield for every counter. Flows that match a sensor and then do

@@ -46,13 +46,15 @@ type listener struct {
 func listen(t testing.TB, d Definitions, change ...func(*Config)) *listener {
 	t.Helper()
 	l := &listener{}
-	cfg := Config{Definitions: d, Seed: [32]byte{1}, Emit: func(e event.Event) { l.events = append(l.events, e) }}
+	cfg := Config{Definitions: d, Seed: [32]byte{1}, Emit: l.hear}
 	for _, f := range change {
 		f(&cfg)
 	}
 	l.Set = New(cfg)
 	return l
 }
+
+func (l *listener) hear(e event.Event) { l.events = append(l.events, e) }
 
 func (l *listener) give(flows ...flow.Record) {
 	for i := range flows {

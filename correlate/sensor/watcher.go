@@ -18,6 +18,7 @@ type watcher struct {
 	members members
 	most    uint16   // notes of a key
 	counted []metric // distinct metrics that the condition uses
+	values  values   // of the window that was looked at last
 
 	now     uint32 // by Set.Advance, seconds
 	matched uint64
@@ -46,52 +47,54 @@ func newWatcher(d Definition, h hasher, maxKeys int) *watcher {
 		}
 	}
 	w.keys = newKeys(maxKeys, heavy)
-	// Five blocks for two keys hold ten flows a key on the average; those that
-	// have one or two leave theirs to those that have hundreds.
-	w.pool = pool{heavy: heavy, limit: uint32(max(maxKeys/2*5, (mostNotes+blockFlows)/blockFlows+2))}
+	// Two blocks a key hold eight flows on the average; those that have one or two
+	// leave theirs to those that have hundreds.
+	w.pool = pool{heavy: heavy, limit: uint32(max(2*maxKeys, (mostNotes+blockFlows)/blockFlows+2))}
 	return w
 }
 
-// flow takes a flow and reports whether the condition holds for its window;
-// slot is the key's, -1 where the sensor looks at each flow alone.
-func (w *watcher) flow(r record) (slot int, v values, holds bool) {
+// flow takes a flow and reports whether the condition holds for its window,
+// whose values are then in w; slot is the key's, -1 where the sensor looks at
+// each flow alone.
+func (w *watcher) flow(r record) (slot int, holds bool) {
 	w.matched++
 	if w.window.kind == single {
-		v = w.alone(r)
-		return -1, v, w.holds(&v)
+		w.alone(r)
+		return -1, w.holds()
 	}
 	slot = w.slot(r)
 	if !w.insert(slot, r) {
-		return slot, v, false
+		return slot, false
 	}
-	v = w.values(slot)
-	return slot, v, w.holds(&v)
+	w.measure(slot)
+	return slot, w.holds()
 }
 
-func (w *watcher) holds(v *values) bool {
-	holds, err := w.condition.holds(v)
+func (w *watcher) holds() bool {
+	holds, err := w.condition.holds(&w.values)
 	if err != nil {
 		w.failed++
 	}
 	return holds
 }
 
-// alone returns the metrics of a window of one flow.
-func (w *watcher) alone(r record) values {
-	return values{Flows: 1, SumBytes: clamp(r.NetworkBytes(&r.Fwd)), SumPackets: clamp(r.Fwd.Packets), DistinctSrc: 1, DistinctDst: 1, DistinctSrcPort: 1, DistinctDstPort: 1}
+// alone measures a window of one flow.
+func (w *watcher) alone(r record) {
+	w.values = values{Flows: 1, SumBytes: clamp(r.NetworkBytes(&r.Fwd)), SumPackets: clamp(r.Fwd.Packets), DistinctSrc: 1, DistinctDst: 1, DistinctSrcPort: 1, DistinctDstPort: 1}
 }
 
 func clamp(n uint64) int { return int(min(n, math.MaxInt)) }
 
-func (w *watcher) values(slot int) values {
-	v := values{Flows: int(w.keys.slots[slot].flows)}
+// measure takes the metrics of the window of a key.
+func (w *watcher) measure(slot int) {
+	v := &w.values
+	v.Flows = int(w.keys.slots[slot].flows)
 	if w.keys.heavy {
 		s := &w.keys.sums[slot]
 		v.SumBytes, v.SumPackets = clamp(s.bytes), clamp(s.packets)
 		v.DistinctSrc, v.DistinctDst = int(s.distinct[0]), int(s.distinct[1])
 		v.DistinctSrcPort, v.DistinctDstPort = int(s.distinct[2]), int(s.distinct[3])
 	}
-	return v
 }
 
 // slot returns the slot of the key of r.
@@ -164,7 +167,7 @@ func (w *watcher) tooLate(k *key, at int64) bool {
 	case count:
 		return false
 	case session:
-		return k.log.n > 0 && k.newest-at >= int64(uint32(k.newest)-w.pool.note(k.log.first()).at)+w.window.size
+		return k.log.n > 0 && k.newest-at >= int64(uint32(k.newest)-k.oldest)+w.window.size
 	}
 	return at < w.window.begin(k.newest)
 }
@@ -181,7 +184,7 @@ func (w *watcher) move(slot int, newest, at int64) {
 	case newest-k.newest >= w.window.forgets():
 		w.clear(slot)
 	case w.window.kind == period || w.window.kind == hopping:
-		for k.log.n > 0 && int32(w.pool.note(k.log.first()).at-uint32(begin)) < 0 {
+		for k.log.n > 0 && int32(k.oldest-uint32(begin)) < 0 {
 			w.dropFirst(slot)
 		}
 	}
@@ -222,8 +225,12 @@ func kindOf(r record) (kind noteKind) {
 
 // order puts the last note in its place. The last flows count as they came.
 func (w *watcher) order(k *key, last spot) {
+	at := w.pool.note(last).at
 	if w.window.kind != count {
 		w.pool.sort(&k.log, last)
+	}
+	if k.log.n == 1 || int32(at-k.oldest) < 0 {
+		k.oldest = at
 	}
 }
 
@@ -250,6 +257,9 @@ func (w *watcher) dropFirst(slot int) {
 		k.flows--
 	}
 	w.pool.drop(&k.log)
+	if k.log.n > 0 {
+		k.oldest = w.pool.note(k.log.first()).at
+	}
 }
 
 func (w *watcher) subtract(slot int, at spot) {
