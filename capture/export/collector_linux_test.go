@@ -18,6 +18,8 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
+
+	"vft/capture/flow"
 )
 
 const deadline = 20 * time.Second // of a test that hangs
@@ -100,6 +102,11 @@ func drained(t *testing.T, c *Collector) []*heard {
 // send sends one datagram of size bytes from an address of this host.
 func send(t testing.TB, from string, to netip.AddrPort, size int) netip.AddrPort {
 	t.Helper()
+	return sendThis(t, from, to, make([]byte, size))
+}
+
+func sendThis(t testing.TB, from string, to netip.AddrPort, payload []byte) netip.AddrPort {
+	t.Helper()
 	addr := netip.MustParseAddr(from)
 	dst := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), to.Port())
 	if addr.Is6() {
@@ -110,7 +117,7 @@ func send(t testing.TB, from string, to netip.AddrPort, size int) netip.AddrPort
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if _, err := conn.Write(make([]byte, size)); err != nil {
+	if _, err := conn.Write(payload); err != nil {
 		t.Fatal(err)
 	}
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort()
@@ -150,6 +157,31 @@ func TestDatagramsComeWithTheirSender(t *testing.T) {
 		if n := count(c, "collector_received"); n != 4 {
 			t.Errorf("%d workers: counted %d datagrams", workers, n)
 		}
+	}
+}
+
+// Any protocol may come to any address, and its records tell who sent them.
+func TestRecordsCarryTheirExporter(t *testing.T) {
+	c := opened(t, CollectorConfig{Listen: []netip.AddrPort{{}, {}}})
+	want := map[string]int{}
+	for _, at := range c.Addrs() {
+		for _, from := range []string{"127.0.0.2", "127.0.0.3", "::1"} {
+			sendThis(t, from, at, fixedDatagram(flow.NetFlow5, 2, 1))
+			sendThis(t, from, at, mixed())
+			want[from+" netflow5"] += 2
+			want[from+" sflow5"] += 3
+		}
+	}
+	ended, end := context.WithCancel(context.Background())
+	end()
+	d, got := NewDecoder(Config{}), map[string]int{}
+	err := c.Run(ended, []Handler{{Datagram: func(from netip.AddrPort, payload []byte, now int64) {
+		for _, r := range d.Datagram(from, payload, now, nil) {
+			got[r.Export.Exporter.String()+" "+r.Export.Version.String()]++
+		}
+	}}})
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%v; got %v, want %v", err, got, want)
 	}
 }
 
