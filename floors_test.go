@@ -17,6 +17,7 @@ var floor = map[string]int{
 	"event":                  0,
 	"yamlfile":               0,
 	"throttle":               0,
+	"retry":                  0,
 	"capture/packet":         0,
 	"capture/flow":           0,
 	"capture/stat":           0,

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
+	"vft/retry"
 	"vft/throttle"
 )
 
@@ -73,11 +74,9 @@ type ClientStatus struct {
 	Error     string    // why it is not connected
 }
 
-// How long to wait before attempt n: any time up to firstDelay * 2^n, at most
-// lastDelay ("full jitter": Brooker, Exponential Backoff And Jitter, 2015).
 const (
-	firstDelay = time.Second
-	lastDelay  = time.Minute
+	firstDelay = time.Second // the span of the first wait before another attempt
+	lastDelay  = time.Minute // and the longest
 
 	connectTimeout = 10 * time.Second
 	longEnough     = time.Minute // a connection that lived so long starts the delays anew
@@ -198,11 +197,11 @@ func (c *Client) delay(attempt int, err error) time.Duration {
 	if errors.Is(err, errTryOtherKey) {
 		return 0
 	}
-	longest := lastDelay
-	if !errors.Is(err, errReplaced) && attempt < 6 {
-		longest = min(lastDelay, firstDelay<<attempt)
+	wait := retry.Backoff{Least: firstDelay, Most: lastDelay, Random: c.cfg.Rand}
+	if errors.Is(err, errReplaced) { // two that take turns shall not do so in a hurry
+		wait.Least = lastDelay
 	}
-	return time.Duration(c.cfg.Rand() * float64(longest))
+	return wait.After(attempt)
 }
 
 func (c *Client) reportLost() {

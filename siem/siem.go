@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"vft/retry"
 )
 
 // Config configures a Destination. Only Target has no default.
@@ -45,7 +47,7 @@ type Destination struct {
 	config    Config
 	queue     *queue
 	transport transport
-	wait      backoff
+	wait      retry.Backoff
 	quiet     time.Duration // between two calls of OnDrop
 	attempts  atomic.Uint64 // connections tried, files opened
 	failures  atomic.Uint64 // attempts that failed, and connections that broke
@@ -81,7 +83,7 @@ func New(c Config) *Destination {
 	if c.Dial == nil {
 		c.Dial = dial
 	}
-	d := &Destination{config: c, quiet: time.Minute, wait: backoff{least: 250 * time.Millisecond, most: 10 * time.Second, random: c.Random}}
+	d := &Destination{config: c, quiet: time.Minute, wait: retry.Backoff{Least: 250 * time.Millisecond, Most: 10 * time.Second, Random: c.Random}}
 	largest := c.MaxBytes
 	switch c.Target.Scheme {
 	case "tls", "tcp":
@@ -213,10 +215,10 @@ func (d *Destination) carry(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 		log.failed(err, d.queue.totals())
-		if d.queue.head() != before || d.config.Now().Sub(began) > d.wait.most {
+		if d.queue.head() != before || d.config.Now().Sub(began) > d.wait.Most {
 			failed = 0 // it worked for a while
 		}
-		if !d.pause(ctx, stop, d.wait.after(failed)) {
+		if !d.pause(ctx, stop, d.wait.After(failed)) {
 			return err
 		}
 	}

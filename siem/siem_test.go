@@ -32,7 +32,7 @@ func start(t testing.TB, c Config) (d *Destination, stop func() error) {
 // run runs d until the test ends, or stop is called.
 func run(t testing.TB, d *Destination) (stop func() error) {
 	t.Helper()
-	d.wait.least, d.wait.most = time.Millisecond, 20*time.Millisecond
+	d.wait.Least, d.wait.Most = time.Millisecond, 20*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()

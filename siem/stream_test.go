@@ -189,7 +189,7 @@ func TestGraceInPlaceOfAcknowledgements(t *testing.T) {
 	now <- time.Unix(1000, 0)
 	clock := func() time.Time { t := <-now; now <- t; return t }
 	d := New(Config{Target: tcpTarget(t, l.Addr().String()), Dial: dialHidden, Now: clock})
-	d.wait.most = time.Millisecond
+	d.wait.Most = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
