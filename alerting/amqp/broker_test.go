@@ -35,7 +35,8 @@ func TestBroker(t *testing.T) {
 		{"a silent broker is noticed by its heartbeats", testSilence},
 		{"a broker that stops reading is given up", testStalled},
 		{"over TLS, with the right authority", testTLS},
-		{"a broker that was stopped gets each threat once", testStopped}, // the last: it ends connections
+		{"a broker that was stopped gets each threat once", testStopped},
+		{"a broker that crashes while threats come loses none", testKilled},
 	} {
 		t.Run(c.why, func(t *testing.T) { c.test(t, b) })
 	}
@@ -326,4 +327,59 @@ func testStopped(t *testing.T, b *amqptest.Broker) {
 			t.Error(err)
 		}
 	}
+}
+
+func testKilled(t *testing.T, b *amqptest.Broker) {
+	const all = 2000
+	n := toBroker(t, b, Config{Queue: "killed"})
+	sent := make(chan struct{})
+	go func() {
+		defer close(sent)
+		for number := range uint64(all) {
+			if n.Wait(t.Context(), 400) != nil {
+				return
+			}
+			n.send(number)
+		}
+	}()
+	n.reach("delivered", all/4)
+	b.Kill()
+	b.Start()
+	<-sent
+	n.reach("delivered", all)
+	seen := map[string]bool{}
+	total, ch := 0, b.Channel()
+	for {
+		m, ok, err := ch.Get("killed", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			break
+		}
+		seen[m.MessageId] = true
+		total++
+	}
+	if again := uint64(total - len(seen)); len(seen) != all || again > count(n.Notifier, "unsettled") {
+		t.Errorf("%d of %d threats arrived, %d of them again, with %d messages unsettled", len(seen), all, again, count(n.Notifier, "unsettled"))
+	}
+	t.Logf("%d messages for %d threats, %d unsettled", total, all, count(n.Notifier, "unsettled"))
+}
+
+// BenchmarkDeliver is the time until a real broker has confirmed a threat, with
+// many on their way.
+func BenchmarkDeliver(b *testing.B) {
+	broker := amqptest.Start(b)
+	n := start(b, Config{Target: target(b, broker.URI)})
+	e := threat(1, event.Firing)
+	sent := uint64(0)
+	for b.Loop() {
+		if err := n.Wait(b.Context(), 1000); err != nil {
+			b.Fatal(err)
+		}
+		n.Send(e)
+		sent++
+	}
+	n.reach("delivered", sent)
+	b.ReportMetric(1_000_000, "limit-ns/op")
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,30 @@ func TestMessageOfStrangeThreats(t *testing.T) {
 			t.Errorf("%s: %s is %s, not %s", c.why, c.key, value, want)
 		}
 	}
+}
+
+// BenchmarkQueue is the memory of a threat that waits.
+func BenchmarkQueue(b *testing.B) {
+	const all = 65_536
+	var took float64
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		n := New(Config{})
+		e := threat(1, event.Firing)
+		for range all {
+			n.Send(e)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		took = float64(after.HeapAlloc-before.HeapAlloc) / all
+		if n.queue.held != all {
+			b.Fatal("not all wait")
+		}
+	}
+	b.ReportMetric(took, "B/threat")
+	b.ReportMetric(float64(len(newMessage(threat(1, event.Firing)).body)+overhead), "limit-B/threat")
 }
 
 // BenchmarkSend is the time that a threat costs its sender.

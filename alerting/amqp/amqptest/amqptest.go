@@ -175,6 +175,13 @@ func (b *Broker) Stop() {
 	b.server = nil
 }
 
+// Kill ends the broker as a crash does: at once, with whatever it was doing.
+func (b *Broker) Kill() {
+	_ = b.server.Process.Kill()
+	<-b.stopped
+	b.server = nil
+}
+
 // until waits for a condition. When gone has something the wait is over.
 func (b *Broker) until(what string, gone chan error, there func() bool) {
 	b.t.Helper()
