@@ -74,12 +74,7 @@ func BenchmarkLinkDecode(b *testing.B) {
 
 // Decoding alone, of the same frame.
 func BenchmarkDecodeFrame(b *testing.B) {
-	spool := NewSpool(0, 0)
-	for i := range maxBatch {
-		e := hit(i)
-		e.Message = ""
-		spool.Append(&e)
-	}
+	spool := fullSpool()
 	frame, n := spool.Next(nil, maxBatch)
 	d := newDecoder()
 	b.ReportAllocs()
@@ -96,12 +91,7 @@ func BenchmarkDecodeFrame(b *testing.B) {
 
 // The same by encoding/json, for comparison.
 func BenchmarkDecodeFrameByEncodingJSON(b *testing.B) {
-	spool := NewSpool(0, 0)
-	for i := range maxBatch {
-		e := hit(i)
-		e.Message = ""
-		spool.Append(&e)
-	}
+	spool := fullSpool()
 	frame, n := spool.Next(nil, maxBatch)
 	began := cpu(b)
 	for b.Loop() {

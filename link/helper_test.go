@@ -93,12 +93,7 @@ func flood() {
 			acked.Store(frame.Seq)
 		}
 	}()
-	spool := NewSpool(0, 0)
-	for i := range maxBatch {
-		e := hit(i)
-		e.Message = ""
-		spool.Append(&e)
-	}
+	spool := fullSpool()
 	var frame []byte
 	for seq := uint64(1); ctx.Err() == nil; seq += maxBatch {
 		for acked.Load()+maxInFlight < seq && ctx.Err() == nil {

@@ -259,12 +259,7 @@ func TestDecoderReadsWhatTheFrameTypesWrite(t *testing.T) {
 }
 
 func TestDecodingAllocatesOncePerEvent(t *testing.T) {
-	s := NewSpool(0, 0)
-	for i := range maxBatch {
-		e := hit(i)
-		e.Message = ""
-		s.Append(&e)
-	}
+	s := fullSpool()
 	frame, n := s.Next(nil, maxBatch)
 	d := newDecoder()
 	if err := d.decode(frame); err != nil {

@@ -290,6 +290,17 @@ func hit(n int) event.Event {
 	}
 }
 
+// fullSpool holds as many events as one frame takes, without their messages.
+func fullSpool() *Spool {
+	s := NewSpool(0, 0)
+	for i := range maxBatch {
+		e := hit(i)
+		e.Message = ""
+		s.Append(&e)
+	}
+	return s
+}
+
 // once fails unless the hits from 0 to n-1 were stored, once each, in order.
 func (r *rig) once(n int) {
 	r.t.Helper()

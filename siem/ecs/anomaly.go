@@ -1,8 +1,6 @@
 package ecs
 
 import (
-	"slices"
-
 	"vft/event"
 )
 
@@ -33,7 +31,7 @@ func (r record) episode(a *event.Anomaly) record {
 	r = r.key("probability").float(a.Probability).key("side").string(a.Side).key("window").seconds(a.Window)
 	r = r.key("episode").string(a.Episode).key("count").uint(a.Count)
 	if len(a.Methods) > 0 {
-		r = r.key("methods").methods(a.Methods)
+		r = sorted(r.key("methods"), a.Methods, record.float)
 	}
 	if len(a.Series) > 0 {
 		r = r.key("series").array()
@@ -43,20 +41,6 @@ func (r record) episode(a *event.Anomaly) record {
 		r = r.endArray()
 	}
 	return r.optional("reason", a.Reason).close()
-}
-
-func (r record) methods(probability map[string]float64) record {
-	var room [16]string
-	names := room[:0]
-	for name := range probability {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	r = r.open()
-	for _, name := range names {
-		r = r.name(name).float(probability[name])
-	}
-	return r.close()
 }
 
 // anomalyMessage is like: R_SYN is unusually high: 0.9, threshold 0.5. Or:

@@ -14,9 +14,8 @@ func (r record) name(s string) record {
 	return append(r.string(s), ':')
 }
 
-// freeMap appends a map in the order of its keys. What is more than depth
-// levels deep in it becomes null.
-func (r record) freeMap(m map[string]any, depth int) record {
+// sorted appends a map in the order of its keys, each value by write.
+func sorted[V any](r record, m map[string]V, write func(record, V) record) record {
 	var room [event.MaxKeys]string
 	names := room[:0]
 	for name := range m {
@@ -25,9 +24,15 @@ func (r record) freeMap(m map[string]any, depth int) record {
 	slices.Sort(names)
 	r = r.open()
 	for _, name := range names {
-		r = r.name(name).free(m[name], depth)
+		r = write(r.name(name), m[name])
 	}
 	return r.close()
+}
+
+// freeMap appends a map of any values. What is more than depth levels deep in
+// it becomes null.
+func (r record) freeMap(m map[string]any, depth int) record {
+	return sorted(r, m, func(r record, v any) record { return r.free(v, depth) })
 }
 
 func (r record) freeList(list []any, depth int) record {

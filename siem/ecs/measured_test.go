@@ -144,7 +144,7 @@ func TestManyNames(t *testing.T) {
 	}
 	text := "{" + strings.Join(want, ",") + "}"
 	for name, got := range map[string]record{
-		"counters": record(nil).counters(counters), "methods": record(nil).methods(methods), "details": record(nil).freeMap(details, 1)} {
+		"counters": sorted(nil, counters, record.uint), "methods": sorted(nil, methods, record.float), "details": record(nil).freeMap(details, 1)} {
 		if string(got) != text {
 			t.Errorf("%s: %s", name, got)
 		}

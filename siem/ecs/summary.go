@@ -1,7 +1,6 @@
 package ecs
 
 import (
-	"slices"
 	"time"
 
 	"vft/event"
@@ -22,21 +21,7 @@ func (r record) summary(e *event.Event, o Observer) record {
 	r = r.key("packets").uint(s.Packets).key("bytes").uint(s.Bytes).key("flows").uint(s.Flows)
 	r = r.key("first").timeOrNull(s.First).key("last").timeOrNull(s.Last)
 	r = r.key("malformed").uint(s.Malformed).key("alerts").uint(s.Alerts).key("seconds").float(s.Seconds)
-	return r.key("counters").counters(s.Counters).close().close()
-}
-
-func (r record) counters(totals map[string]uint64) record {
-	var room [event.MaxKeys]string
-	names := room[:0]
-	for name := range totals {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	r = r.open()
-	for _, name := range names {
-		r = r.name(name).uint(totals[name])
-	}
-	return r.close()
+	return sorted(r.key("counters"), s.Counters, record.uint).close().close()
 }
 
 // timeOrNull appends a time, null for the zero time.
