@@ -57,14 +57,14 @@ func (c *clock) at(v uint64, u unit) int64 {
 	switch {
 	case u == uptimeUnit:
 		return c.since(uint32(v))
+	case u == microBefore:
+		return c.export - int64(min(v, never/microsecond))*microsecond
 	case v == 0 || u == noTime:
 		return 0
 	case u == seconds:
 		return int64(min(v, never/second)) * second
 	case u == millis:
 		return int64(min(v, never/millisecond)) * millisecond
-	case u == microBefore:
-		return c.export - int64(min(v, never/microsecond))*microsecond
 	}
 	return ntpTime(v)
 }
@@ -93,8 +93,8 @@ func (c *clock) span(first, last int64) (int64, int64, bool) {
 	if last == 0 {
 		last = first
 	}
-	if last == 0 {
-		first, last = c.export, c.export
+	if last <= 0 { // none, or before 1970
+		first, last, sound = c.export, c.export, last == 0
 	}
 	if first > last { // some exporters mix them up, softflowd 1.1 all the time
 		first, last = last, first
@@ -114,7 +114,7 @@ func (m *message) times(t *template, v *values) (first, last int64, sound bool) 
 	if t.units[firstTime] == uptimeUnit || t.units[lastTime] == uptimeUnit {
 		m.boot(&c, t, v)
 	}
-	if v[firstTime]|v[lastTime] != 0 { // an uptime of zero at both ends is none
+	if v[firstTime]|v[lastTime] != 0 { // zero at both ends is no time, of any unit
 		first = c.at(v[firstTime], t.units[firstTime])
 		last = c.at(v[lastTime], t.units[lastTime])
 	}

@@ -45,7 +45,7 @@ func (e *exporter) view() Exporter {
 		Address: e.addr, Agent: e.agent, Domain: e.domain, Version: e.version,
 		Last: e.last, Sampling: e.rate(0), Skew: e.skew, Templates: len(e.templates),
 		Datagrams: e.datagrams, Records: e.records,
-		Sent: e.seq.sent, Lost: e.seq.lost, Restarts: e.seq.restarts, Missing: e.missing,
+		Sent: e.seq.sent, Lost: e.seq.lost(), Restarts: e.seq.restarts, Missing: e.missing,
 	}
 }
 

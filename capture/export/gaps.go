@@ -23,12 +23,14 @@ func (l Gap) Share() float64 {
 const Tolerated = 0.01
 
 // Gaps yields the exporters of which more than Tolerated was lost since it was
-// asked last, or data given up for want of a template. Ask once a minute.
+// asked last, and more than one datagram can hold, and those of which data were
+// given up for want of a template. Ask once a minute.
 func (d *Decoder) Gaps() iter.Seq[Gap] {
 	return func(yield func(Gap) bool) {
 		for e := d.exporters.first; e != nil; e = e.next {
 			l := e.gapSince()
-			if (l.Share() > Tolerated || l.NewlyMissing > 0) && !yield(l) {
+			lost := l.Share() > Tolerated && l.NewlyLost > uint64(e.seq.most)
+			if (lost || l.NewlyMissing > 0) && !yield(l) {
 				return
 			}
 		}
@@ -41,12 +43,13 @@ type loss struct{ lost, sent, missing uint64 }
 // gapSince returns what was lost since the last call. Datagrams that come late
 // take back what was reported as lost, but no report is negative.
 func (e *exporter) gapSince() Gap {
-	l := Gap{
+	now := loss{e.seq.lost(), e.seq.sent, e.missing}
+	then := e.reported
+	e.reported = now
+	return Gap{
 		Exporter:     e.view(),
-		NewlyLost:    e.seq.lost - min(e.seq.lost, e.reported.lost),
-		NewlySent:    e.seq.sent - e.reported.sent,
-		NewlyMissing: e.missing - e.reported.missing,
+		NewlyLost:    now.lost - min(now.lost, then.lost),
+		NewlySent:    now.sent - then.sent,
+		NewlyMissing: now.missing - then.missing,
 	}
-	e.reported = loss{e.seq.lost, e.seq.sent, e.missing}
-	return l
 }
