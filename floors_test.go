@@ -42,6 +42,7 @@ var floor = map[string]int{
 	"alerting/amqp":          2,
 	"alerting/amqp/amqptest": 1,
 	"docs/schema":            0,
+	"pipeline":               0,
 	"modes/config":           2,
 	"modes":                  3,
 	".":                      4,

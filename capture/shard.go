@@ -74,26 +74,35 @@ func NewShard(cfg ShardConfig) *Shard {
 func (s *Shard) Packet(pkt *Packet) {
 	p := &s.parsed
 	p.Decode(pkt.Link, pkt.Data, pkt.Wire)
-	if pkt.Time >= s.interval.End || !s.started {
-		s.advance(pkt.Time)
-	} else if pkt.Time < s.interval.Start {
+	touch := s.Parsed(p, pkt.Time)
+	if s.cfg.Packet != nil {
+		s.cfg.Packet(p, touch, pkt.Time)
+	}
+}
+
+// Parsed is Packet for one that was decoded already, as ShardConfig.Inner says.
+// It returns what the packet meant to its flow; ShardConfig.Packet is not called.
+func (s *Shard) Parsed(p *packet.Parsed, now int64) (touch flow.Touch) {
+	if now >= s.interval.End || !s.started {
+		s.advance(now)
+	} else if now < s.interval.Start {
 		s.count.Late++
 	}
 	s.interval.Counts.Add(p)
-	touch := flow.Touch(0)
 	switch {
 	case p.IP():
-		touch = s.flow(p, pkt.Time)
+		touch = s.flow(p, now)
 	case p.Network == packet.IPv4 || p.Network == packet.IPv6:
 		// A header too broken to hold addresses: in the totals the empty address
 		// is one more, as it is for tshark; it makes no flow.
 		s.totals.AddEnds(p)
 		s.totals.Tuples.Add(s.tuple(p))
 	}
-	if s.cfg.Packet != nil {
-		s.cfg.Packet(p, touch, pkt.Time)
-	}
+	return touch
 }
+
+// Ahead prepares for a packet that Parsed is soon given.
+func (s *Shard) Ahead(p *packet.Parsed) {}
 
 // flow counts an IP packet in the flow table, and what is distinct about it
 // when it is the first of its kind. A later fragment says little of its flow, so

@@ -27,11 +27,11 @@ func (w *watcher) detectors(random [32]byte) error {
 	settings.NInit, settings.Depth = w.values.Int("spot-n-init"), w.values.Int("spot-depth")
 	settings.MaxExcess = w.values.Int("spot-max-excess")
 	settings.Up, settings.Down = w.values.Bool("spot-up"), w.values.Bool("spot-down")
-	w.stats, err = watch.NewStats(watch.StatsConfig{Settings: settings, EmitStats: w.values.Bool("emit-stats"), Seed: part(random, 1)}, w.finding)
+	w.stats, err = watch.NewStats(watch.StatsConfig{Settings: settings, EmitStats: w.values.Bool("emit-stats"), Seed: part(random, 1)}, w.lanes[laneStatistics].emit)
 	if err != nil {
 		return w.values.Invalid("spot-q", "with the other --spot- options: %v", err)
 	}
-	known := detect.Config{Seed: part(random, 3), Emit: w.finding, Home: config.List[netip.Prefix](w.values, "home")}
+	known := detect.Config{Seed: part(random, 3), Emit: w.lanes[laneDetections].emit, Home: config.List[netip.Prefix](w.values, "home")}
 	if live, _ := watches(w.values); live {
 		known.Gateways = gateways()
 	}
@@ -46,11 +46,11 @@ func (w *watcher) detectors(random [32]byte) error {
 	c.Anomalyzer = w.anomalyzer(methods, random)
 	slow := watch.DefaultExfiltrationConfig()
 	slow.Seed = part(random, 4)
-	if w.leaks, err = watch.NewExfiltration(slow, w.finding); err != nil {
+	if w.leaks, err = watch.NewExfiltration(slow, w.lanes[laneTransfers].emit); err != nil {
 		return err
 	}
 	c.Carried = w.leaks.Carried
-	if w.transfer, err = watch.NewTransfer(c, w.finding); err != nil {
+	if w.transfer, err = watch.NewTransfer(c, w.lanes[laneTransfers].emit); err != nil {
 		return w.values.Invalid("anom-methods", "with the other --anom- options: %v", err)
 	}
 	return nil

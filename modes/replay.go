@@ -28,8 +28,16 @@ func (w *watcher) replay(ctx context.Context, s Streams) error {
 		}
 		defer func() { _ = bar.Finish() }()
 	}
-	reports, err := files.Run(ctx, w.filePacket)
-	w.close()
+	var reports []capture.Report
+	var err error
+	w.through(func(to capture.LiveHandler) {
+		reports, err = files.Run(ctx, func(p *capture.Packet) {
+			if w.sieve.passes(p) {
+				to.Packet(p)
+			}
+		})
+	})
+	w.closePackets()
 	if ctx.Err() != nil {
 		err = nil // told to stop: what was read counts
 	}
@@ -42,13 +50,6 @@ func (w *watcher) replay(ctx context.Context, s Streams) error {
 	w.all.write(s.Err)
 	w.summarise(s, reports)
 	return err
-}
-
-// filePacket takes one packet of a file.
-func (w *watcher) filePacket(p *capture.Packet) {
-	if w.sieve.passes(p) {
-		w.packet(p)
-	}
 }
 
 // report logs what was odd about a file.

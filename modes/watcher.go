@@ -22,8 +22,9 @@ import (
 	"vft/modes/config"
 )
 
-// watcher looks at the packets of this host, or of files: one goroutine decodes
-// them, counts, keeps flows and statistics, and runs the detections.
+// watcher looks at the packets of this host, or of files. One goroutine decodes
+// them, counts and keeps the flows. What comes of it is judged in lanes, which
+// run at once on the same goroutine or, with several shards, beside it.
 type watcher struct {
 	values   *config.Values
 	log      zerolog.Logger
@@ -32,7 +33,7 @@ type watcher struct {
 	live     *capture.Live // nil in a replay
 	process  *process.Lookup
 	chosen   []stat.Statistic
-	samples  []stat.Sample
+	flows    bool  // each flow that ends is written
 	due      int64 // when the open interval of the transfers ends; packet time
 	stats    *watch.Stats
 	detect   *detect.Detections
@@ -42,8 +43,10 @@ type watcher struct {
 	ids      *event.IDs
 	emit     event.Emit // findings and records
 	alerts   uint64
-	tops     topTicker
-	all      *topFlows // of a replay, ended flows too; nil: live
+	lanes    [lanes]lane
+	conveyor
+	tops topTicker
+	all  *topFlows // of a replay, ended flows too; nil: live
 }
 
 // watches reports whether the options ask for packets at all.
@@ -58,7 +61,10 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 	if live && replay {
 		return nil, v.Invalid("pcapfile", "reads files, --interface captures; choose one")
 	}
-	w := &watcher{values: v, log: log, emit: emit, tops: topTicker{log: log}}
+	w := &watcher{values: v, log: log, emit: emit, tops: topTicker{log: log}, flows: v.Bool("flows")}
+	for i := range w.lanes {
+		w.lanes[i].number = i
+	}
 	var err error
 	if w.sieve, err = newSieve(v); err != nil {
 		return nil, err
@@ -78,7 +84,7 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 		return nil, err
 	}
 	w.shard = capture.NewShard(capture.ShardConfig{
-		Packet: w.parsed, Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
+		Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
 		Flow: flow.Config{Max: v.Int("max-flows"), Seed: binary.LittleEndian.Uint64(random[:]), Emit: w.flow},
 	})
 	if err := w.openPackets(); err != nil {
@@ -131,109 +137,98 @@ func (w *watcher) runLive(ctx context.Context, out io.Writer, state string) erro
 		}
 		return nil
 	})
-	err := w.live.Run(ctx, []capture.LiveHandler{{
-		Packet: func(p *capture.Packet) {
+	var err error
+	var top topFlows
+	w.through(func(to capture.LiveHandler) {
+		packet := to.Packet
+		to.Packet = func(p *capture.Packet) {
 			if w.sieve.keeps(p) {
-				w.packet(p)
+				packet(p)
 			}
-		},
-		Tick: w.shard.Advance,
-	}})
+		}
+		err = w.live.Run(ctx, []capture.LiveHandler{to})
+		to.Tick(0)
+		w.shard.Flows().Each(top.add)
+	})
 	w.live.Close()
 	stop()
 	err = errors.Join(err, g.wait())
-	var top topFlows
-	w.shard.Flows().Each(top.add)
 	top.write(out)
-	w.close()
+	w.closePackets()
 	logCounts(w.log, "capture", w.live.Counts)
 	logCounts(w.log, "traffic", w.trafficCounts)
 	return err
 }
 
-// packet takes one packet that the filters let through.
-func (w *watcher) packet(p *capture.Packet) {
-	if w.transfer != nil && p.Time >= w.due {
-		w.measure(p.Time)
+// measureDue closes the interval of the transfers when it ended before now.
+func (w *watcher) measureDue(now int64) {
+	if w.transfer != nil && now >= w.due {
+		w.measure(now)
 	}
-	w.shard.Packet(p)
 }
 
 // measure shows the transfers what each flow has carried and closes their
 // intervals up to now.
 func (w *watcher) measure(now int64) {
-	w.shard.Flows().Fresh(w.transfer.Flow)
-	w.transfer.Advance(now)
-	w.leaks.Advance(now)
+	w.shard.Flows().Fresh(w.view)
+	w.begin(stepMeasure, now)
 	every := int64(w.values.Duration("transfer-interval"))
 	w.due = now - (now%every+every)%every + every
 }
 
-// close ends what is open: the last interval, all flows, all episodes. Live, an
-// episode of a statistic goes on in the next run, with what was learned.
-func (w *watcher) close() {
-	w.shard.Close()
-	if w.live == nil {
-		w.stats.Flush()
+// closePackets closes the packet log.
+func (w *watcher) closePackets() {
+	if w.packets == nil {
+		return
 	}
-	if w.transfer != nil {
-		w.transfer.Flush()
-	}
-	w.detect.Close()
-	if w.packets != nil {
-		if err := w.packets.Close(); err != nil {
-			w.log.Warn().Err(err).Msg("the packet log is not closed in order")
-		}
+	if err := w.packets.Close(); err != nil {
+		w.log.Warn().Err(err).Msg("the packet log is not closed in order")
 	}
 }
 
-// parsed takes a packet after it was counted.
-func (w *watcher) parsed(p *packet.Parsed, touch flow.Touch, now int64) {
-	if w.packets != nil { // before a detection may ask for its archive
-		if key, ok := flow.KeyOf(p); ok {
-			w.packets.Packet(key, p.Link, now, p.Wire, p.Data)
-		}
+// logPacket keeps a packet.
+func (w *watcher) logPacket(p *packet.Parsed, now int64) {
+	if key, ok := flow.KeyOf(p); ok {
+		w.packets.Packet(key, p.Link, now, p.Wire, p.Data)
 	}
-	w.detect.Packet(p, touch, now)
 }
 
-// interval judges the statistics of an interval that has ended. The flow table
-// forgets now which flows had packets in it.
+// interval takes an interval that has ended. The flow table forgets now which
+// flows had packets in it.
 func (w *watcher) interval(iv *stat.Interval) {
 	if w.transfer != nil {
-		w.shard.Flows().Fresh(w.transfer.Flow)
-		if iv.End >= w.due {
-			w.measure(iv.End)
-		}
+		w.shard.Flows().Fresh(w.view)
+		w.measureDue(iv.End)
 	}
-	w.samples = stat.AppendSamples(w.samples[:0], iv, w.chosen)
-	w.stats.Samples(w.samples)
-	w.detect.Advance(iv.End)
-	if iv.Counts.Packets > 0 {
-		w.tops.tick(iv.End, w.shard.Flows().Each)
-	}
-	if w.packets != nil {
-		w.packets.Advance(iv.End)
-	}
+	s := w.begin(stepSamples, iv.End)
+	s.from = len(w.open.samples)
+	w.open.samples = stat.AppendSamples(w.open.samples, iv, w.chosen)
+	s.to = len(w.open.samples)
+	w.begin(stepInterval, iv.End)
+	w.tops.tick(iv.End, w.shard.Flows().Each)
 }
+
+// view takes a live flow that had packets.
+func (w *watcher) view(r *flow.Record) { w.begin(stepView, r.Last).record = *r }
 
 // flow takes a flow that has ended.
 func (w *watcher) flow(r *flow.Record) {
-	if w.transfer != nil {
-		w.transfer.Flow(r)
-	}
-	w.detect.Flow(r)
 	if w.all != nil {
 		w.all.add(r)
 	}
-	// After the other ends the flow goes on, or the packet log itself closes.
-	if w.packets != nil && (r.End == flow.Idle || r.End == flow.Evicted) {
-		defer w.packets.End(r.Key)
-	}
-	if w.values.Bool("flows") {
+	w.begin(stepEnded, r.Last).record = *r
+}
+
+// tellFlow writes a flow that has ended.
+func (w *watcher) tellFlow(r *flow.Record) {
+	if w.flows {
 		e := flowEvent(r)
 		e.Process = w.owner(r)
 		w.record(e)
+	}
+	// After the other ends the flow goes on, or the packet log itself closes.
+	if w.packets != nil && (r.End == flow.Idle || r.End == flow.Evicted) {
+		w.packets.End(r.Key)
 	}
 }
 
