@@ -10,7 +10,8 @@ import (
 )
 
 // Floods: packets per destination and second that nothing answers. Each kind
-// has a floor, and a destination that usually gets more needs ten times that.
+// has a floor, and a destination that usually gets more needs ten times that,
+// until its own baseline is known (see baselines).
 // What few sources spread over very many ports is a scan and left to it, unless
 // it is very much.
 const (
@@ -65,6 +66,7 @@ type target struct {
 	port    uint16              // of the last
 	warm    bool                // usual is not all zero
 	listed  bool                // among the candidates of this second
+	noted   uint16              // a bit for each kind that is among the busy ones of this second
 	held    bool                // a flood is running: usual does not learn
 	addr    packet.Addr
 	suspect packet.Addr // the source of most packets (Boyer and Moore's vote)
@@ -78,10 +80,11 @@ type floods struct {
 	episodes *episodes
 	targets  *cache[target]
 	suspects []uint64 // keys of targets above a floor in this second
+	usual    *baselines
 }
 
 func newFloods(h hasher, e *episodes) *floods {
-	return &floods{hash: h, episodes: e, targets: newCache[target](maxTargets), suspects: make([]uint64, 0, 256)}
+	return &floods{hash: h, episodes: e, targets: newCache[target](maxTargets), suspects: make([]uint64, 0, 256), usual: newBaselines()}
 }
 
 func (f *floods) key(a packet.Addr) uint64 { return f.hash.of(a, packet.Addr{}, 5<<32) }
@@ -115,7 +118,7 @@ func (t *target) roll(sec int64) {
 		}
 	}
 	t.count = [floodKinds]int32{}
-	t.second, t.ports, t.sources, t.listed, t.held, t.votes, t.total = sec, 0, 0, false, false, 0, 0
+	t.second, t.ports, t.sources, t.listed, t.noted, t.held, t.votes, t.total = sec, 0, 0, false, 0, false, 0, 0
 }
 
 // hit counts a packet against its destination.
@@ -138,6 +141,18 @@ func (f *floods) add(t *target, p *packet.Parsed, kind floodKind) {
 		t.suspect, t.votes = p.Src, 1
 	default:
 		t.votes--
+	}
+	if t.count[kind] >= floodSpecs[kind].floor/baselineShare {
+		f.busy(t, kind)
+	}
+}
+
+// busy lists a target that gets much in this second: for its baseline, and once more
+// when it is above the floor.
+func (f *floods) busy(t *target, kind floodKind) {
+	if t.noted>>kind&1 == 0 {
+		t.noted |= 1 << kind
+		f.usual.note(baselineKey{f.key(t.addr), kind})
 	}
 	if t.count[kind] >= floodSpecs[kind].floor && !t.listed && len(f.suspects) < cap(f.suspects) {
 		t.listed = true
@@ -197,6 +212,7 @@ func (f *floods) advance(now int64) {
 		}
 	}
 	f.suspects = f.suspects[:0]
+	f.usual.advance(f, now)
 }
 
 func (f *floods) close(now int64) { f.advance(now) }
@@ -205,7 +221,13 @@ func (f *floods) judge(t *target, now int64) {
 	told := [floodKinds]bool{}
 	for k, spec := range floodSpecs {
 		n := t.count[k]
-		if n < spec.floor || float32(n) < usualFactor*t.usual[k] && !f.episodes.running(t.finding(floodKind(k))) {
+		if n < spec.floor {
+			continue
+		}
+		limit, learned := f.usual.limit(t, baselineKey{f.key(t.addr), floodKind(k)})
+		found := t.finding(floodKind(k), limit)
+		goesOn := !learned || float64(n) >= limit/baselineGoesOn
+		if float64(n) < limit && !(goesOn && f.episodes.running(found)) {
 			continue
 		}
 		if bits.OnesCount64(t.ports) >= scanPorts && bits.OnesCount64(t.sources) < scanSources && n < scanFactor*spec.floor {
@@ -218,16 +240,16 @@ func (f *floods) judge(t *target, now int64) {
 		if floodKind(k) == floodSYN {
 			t.told = now
 		}
-		f.episodes.note(t.finding(floodKind(k)), now)
+		f.episodes.note(found, now)
 	}
 }
 
-func (t *target) finding(k floodKind) *finding {
+func (t *target) finding(k floodKind, limit float64) *finding {
 	spec := floodSpecs[k]
 	return &finding{
 		kind: spec.name, sensor: "flood", key: t.addr.String(), anyone: true, scan: spec.scan, transport: spec.transport, offender: t.suspect, spoofed: t.votes < t.total/2,
 		severity: severityFlood, evidence: event.E0, target: t.addr, port: t.port, hasPort: k != floodICMP, count: uint64(t.count[k]),
-		value: float64(t.count[k]), threshold: float64(spec.floor), window: time.Second, quiet: floodQuiet,
+		value: float64(t.count[k]), threshold: limit, window: time.Second, quiet: floodQuiet, more: []detail{{"usual", float64(t.usual[k])}},
 	}
 }
 
@@ -240,4 +262,5 @@ func (f *floods) told(host packet.Addr, now int64) bool {
 
 func (f *floods) counts(yield func(string, uint64)) {
 	yield("flood_targets_evicted", f.targets.evicted)
+	yield("flood_baselines_refused", f.usual.refused)
 }
