@@ -8,8 +8,8 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 export CGO_ENABLED=0
-packages=(gcc libc6-dev nmap rsyslog iproute2 netcat-openbsd openssh-server openssh-client tcpdump hping3 procps openssl tcpreplay tshark)
-programs=(gcc nmap rsyslogd ip nc sshd ssh-keyscan tcpdump hping3 pgrep openssl tcpreplay tshark capinfos)
+packages=(gcc libc6-dev nmap rsyslog iproute2 netcat-openbsd openssh-server openssh-client tcpdump hping3 procps openssl tcpreplay tshark softflowd pmacct rabbitmq-server)
+programs=(gcc nmap rsyslogd ip nc sshd ssh-keyscan tcpdump hping3 pgrep openssl tcpreplay tshark capinfos softflowd pmacctd rabbitmq-server)
 
 say() { printf '\n== %s\n' "$*" >&2; }
 fail() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }

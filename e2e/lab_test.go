@@ -317,7 +317,12 @@ type record struct {
 			Payload string `json:"payload"`
 			Tool    string `json:"tool"`
 		} `json:"trap"`
-		Alert alert `json:"alert"`
+		Alert  alert  `json:"alert"`
+		Threat threat `json:"threat"`
+		Flow   struct {
+			Exporter, Version string
+			Sampling          int
+		} `json:"flow"`
 	} `json:"vft"`
 }
 
@@ -336,6 +341,11 @@ type alert struct {
 	Clients []string
 	Sources []string
 	Ports   []int
+}
+
+type threat struct {
+	Type, Observer, Offender, Sensor, State string
+	Details                                 map[string]any
 }
 
 // records parses every line so far.
