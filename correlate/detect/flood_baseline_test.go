@@ -7,9 +7,9 @@ import (
 	"vft/event"
 )
 
-// opens sends so many SYN of many sources in the second after now, none of them
+// halfOpens sends so many SYN of many sources in the second after now, none of them
 // answered.
-func opens(w *wire, to string, n int) {
+func halfOpens(w *wire, to string, n int) {
 	for i := range n {
 		w.now++
 		w.packetOf(uint32(i)*2654435761, to)
@@ -29,7 +29,7 @@ func TestFloodBaselines(t *testing.T) {
 	steady := func(n, long int) func(*wire) {
 		return func(w *wire) {
 			for i := range long {
-				opens(w, to, n+i*7%31)
+				halfOpens(w, to, n+i*7%31)
 				w.Advance(w.now)
 			}
 		}
@@ -41,7 +41,7 @@ func TestFloodBaselines(t *testing.T) {
 				if i%30 == 29 {
 					n = 230 + i%17
 				}
-				opens(w, to, n)
+				halfOpens(w, to, n)
 				w.Advance(w.now)
 			}
 		}
@@ -115,11 +115,11 @@ func TestFloodBaselinesAreBounded(t *testing.T) {
 func TestFloodsDoNotAllocate(t *testing.T) {
 	w := newWire(Config{})
 	for i := range 200 {
-		opens(w, "10.0.0.5", 100+i%7)
+		halfOpens(w, "10.0.0.5", 100+i%7)
 		w.Advance(w.now)
 	}
 	if n := testing.AllocsPerRun(100, func() {
-		opens(w, "10.0.0.5", 104)
+		halfOpens(w, "10.0.0.5", 104)
 		w.Advance(w.now)
 	}); n > 105 { // one Parsed for each
 		t.Errorf("%v allocations in a second of 104 packets", n)
