@@ -79,7 +79,7 @@ func (d *Decoder) templates(m *message, options bool, set []byte, into []flow.Re
 			break
 		}
 		set = set[len(def.raw):]
-		if m.version == flow.IPFIX && len(def.raw) == 4 {
+		if m.version == flow.IPFIX && def.fields == 0 {
 			d.withdraw(m.exporter, def)
 			continue
 		}

@@ -62,26 +62,21 @@ type definition struct {
 }
 
 // define reads the template record at the start of b, and false when it is cut.
+// One of IPFIX without fields is the withdrawal of a template, without more.
 func define(version flow.Version, options bool, b []byte) (def definition, ok bool) {
-	header := 4
-	if options {
-		header = 6
-	}
-	if len(b) < header {
+	if len(b) < 4 {
 		return def, false
 	}
-	def.id, def.options = binary.BigEndian.Uint16(b), options
-	switch count := int(binary.BigEndian.Uint16(b[2:])); {
-	case !options:
-		def.fields = count
-	case count == 0: // withdrawn: four bytes
-		def.raw = b[:4]
-		return def, true
-	case version == flow.NetFlow9: // lengths in bytes
-		def.scopes = count / 4
-		def.fields = def.scopes + int(binary.BigEndian.Uint16(b[4:]))/4
-	default:
-		def.fields, def.scopes = count, int(binary.BigEndian.Uint16(b[4:]))
+	count := int(binary.BigEndian.Uint16(b[2:]))
+	def.id, def.fields, def.options = binary.BigEndian.Uint16(b), count, options
+	header := 4
+	if options && (count > 0 || version == flow.NetFlow9) {
+		if header = 6; len(b) < header {
+			return def, false
+		}
+		if def.scopes = int(binary.BigEndian.Uint16(b[4:])); version == flow.NetFlow9 { // both in bytes
+			def.scopes, def.fields = count/4, count/4+def.scopes/4
+		}
 	}
 	n := header
 	for range def.fields {
