@@ -166,8 +166,8 @@ var oracleKeys = map[string]func(r *flow.Record) string{
 }
 
 // flowOf draws a flow of few hosts that ended at.
-func flowOf(t *rapid.T, at int64) flow.Record {
-	host := rapid.SampledFrom([]packet.Addr{addr("10.0.0.1"), addr("10.0.0.2"), addr("2001:db8::1"), addr("2001:db8::2")})
+func flowOf(t *rapid.T, at int64, hosts int) flow.Record {
+	host := rapid.SampledFrom([]packet.Addr{addr("10.0.0.1"), addr("10.0.0.2"), addr("2001:db8::1"), addr("2001:db8::2")}[:hosts])
 	return flow.Record{
 		Key: flow.Key{Src: host.Draw(t, "src"), Dst: host.Draw(t, "dst"), SrcPort: rapid.Uint16Range(1, 3).Draw(t, "src_port"),
 			DstPort: rapid.Uint16Range(1, 4).Draw(t, "dst_port"), Proto: rapid.SampledFrom([]uint8{6, 17}).Draw(t, "proto"), Ports: true},
@@ -187,36 +187,59 @@ func TestAgainstTheOracle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := rapid.SampledFrom(names).Draw(t, "key")
 		condition := rapid.SampledFrom(oracleConditions).Draw(t, "condition")
-		text := fmt.Sprintf("builtin: off\nsensors: {a: {key: %s, window: %s, cool-down: 30s", key, rapid.SampledFrom(oracleWindows).Draw(t, "window"))
-		if condition != "" {
-			text += ", report_if: " + condition
-		}
-		d, err := Parse("test.yaml", []byte(text+"}}"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		o := &naive{window: d[0].window, text: condition, coolDown: 30 * second, keys: map[string]*naiveKey{}}
-		var l listener
-		cfg := Config{Definitions: d, Seed: [32]byte{3}}
-		cfg.Emit = l.hear
-		l.Set = New(cfg)
-		now := epoch
-		for range rapid.IntRange(1, 120).Draw(t, "flows") {
-			now += rapid.SampledFrom([]int64{0, 1e6, second, 3 * second, 10 * second, 61 * second}).Draw(t, "ahead")
-			at := now - rapid.SampledFrom([]int64{0, 0, 0, 1e6, second, 9 * second, 15 * second, 4000 * second}).Draw(t, "late")
-			r := flowOf(t, at)
-			o.flow(t, oracleKeys[key](&r), r)
-			l.Flow(&r)
-		}
-		var fired []string
-		for _, e := range l.fired() {
-			fired = append(fired, fmt.Sprintf("%s at %d", e.Threat.Offender, (e.Time.UnixNano()-epoch)/1e6))
-		}
-		if !slices.Equal(fired, o.fired) {
-			t.Fatalf("fired %v\nwant  %v", fired, o.fired)
-		}
-		emptied(t, l.watchers[0])
+		compare(t, key, rapid.SampledFrom(oracleWindows).Draw(t, "window"), condition, rapid.SampledFrom([]int{1, 2, 4}).Draw(t, "hosts"))
 	})
+}
+
+// The same for one host and conditions that one flow more or less changes.
+func TestBordersAgainstTheOracle(t *testing.T) {
+	for _, window := range oracleWindows[1:] {
+		t.Run(window, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				n := rapid.IntRange(1, 12).Draw(t, "n")
+				condition := fmt.Sprintf(rapid.SampledFrom([]string{"count > %d", "count == %d", "distinct(dst_port) * 4 == %d", "sum(bytes) > 40 * %d"}).Draw(t, "condition"), n)
+				compare(t, "observer", window, condition, 1)
+			})
+		})
+	}
+}
+
+// compare gives both the same flows, of few hosts.
+func compare(t *rapid.T, key, window, condition string, hosts int) {
+	coolDown := rapid.SampledFrom([]int64{1, 30}).Draw(t, "cool-down")
+	text := fmt.Sprintf("builtin: off\nsensors: {a: {key: %s, window: %s, cool-down: %ds", key, window, coolDown)
+	if condition != "" {
+		text += ", report_if: " + condition
+	}
+	d, err := Parse("test.yaml", []byte(text+"}}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &naive{window: d[0].window, text: condition, coolDown: coolDown * second, keys: map[string]*naiveKey{}}
+	var l listener
+	cfg := Config{Definitions: d, Seed: [32]byte{3}}
+	cfg.Emit = l.hear
+	l.Set = New(cfg)
+	now, clock := epoch, int64(0)
+	steps := rapid.SampledFrom([][]int64{{0, 1e6, second}, {0, second, 3 * second, 7 * second, 10 * second, 61 * second}}).Draw(t, "steps")
+	for range rapid.IntRange(1, 120).Draw(t, "flows") {
+		now += rapid.SampledFrom(steps).Draw(t, "ahead")
+		if rapid.IntRange(0, 19).Draw(t, "another clock") == 0 {
+			clock = rapid.SampledFrom([]int64{0, 100 * second, -5000 * second, 90000 * second}).Draw(t, "clock")
+		}
+		at := now + clock - rapid.SampledFrom([]int64{0, 0, 0, 1e6, second, 9 * second, 15 * second, 4000 * second}).Draw(t, "late")
+		r := flowOf(t, at, hosts)
+		o.flow(t, oracleKeys[key](&r), r)
+		l.Flow(&r)
+	}
+	var fired []string
+	for _, e := range l.fired() {
+		fired = append(fired, fmt.Sprintf("%s at %d", e.Threat.Offender, (e.Time.UnixNano()-epoch)/1e6))
+	}
+	if !slices.Equal(fired, o.fired) {
+		t.Fatalf("fired %v\nwant  %v", fired, o.fired)
+	}
+	emptied(t, l.watchers[0])
 }
 
 // emptied holds that a sensor whose windows are cleared has nothing left.
