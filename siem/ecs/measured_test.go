@@ -111,6 +111,32 @@ func TestMeasuredMessages(t *testing.T) {
 	}
 }
 
+// A threat names the ports that it is about, and a flow only if it is about one.
+func TestThreatEnds(t *testing.T) {
+	for _, c := range []struct{ why, src, dst, transport, want, not string }{
+		{"a scan of many ports", "192.0.2.7:0", "198.51.100.10:0", "tcp",
+			`"source":{"ip":"192.0.2.7"},"destination":{"ip":"198.51.100.10"},"network":{"transport":"tcp","type":"ipv4"},`, "community_id"},
+		{"many connections to one port", "192.0.2.7:0", "198.51.100.10:22", "tcp", `"source":{"ip":"192.0.2.7"},"destination":{"ip":"198.51.100.10","port":22},`, "community_id"},
+		{"one connection", "192.0.2.7:4000", "198.51.100.10:22", "tcp", `"source":{"ip":"192.0.2.7","port":4000},"destination":{"ip":"198.51.100.10","port":22},"network":{"transport":"tcp","type":"ipv4","community_id":"1:`, `"port":0`},
+		{"a flood of every type", "2001:db8::1", "2001:db8::2", "icmp", `"network":{"transport":"ipv6-icmp","type":"ipv6"},`, "community_id"},
+	} {
+		e := threatEvent()
+		e.Src, e.Dst, e.Transport = ends(c.src), ends(c.dst), c.transport
+		got := string(Append(nil, &e, observer))
+		if !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
+			t.Errorf("%s: %s", c.why, got)
+		}
+	}
+}
+
+// ends is an address with a port, or with port 0 without one.
+func ends(s string) netip.AddrPort {
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.AddrPortFrom(a, 0)
+	}
+	return netip.MustParseAddrPort(s)
+}
+
 // Free values come out as encoding/json reads them, in the order of their keys.
 func TestFree(t *testing.T) {
 	for _, c := range []struct {

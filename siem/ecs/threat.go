@@ -17,13 +17,33 @@ func (r record) threat(e *event.Event, o Observer) record {
 	r = r.event(e, o, threatClass).key("action").quote().raw("threat_").text(string(t.State)).quote()
 	r = r.key("severity").int(int64(t.Severity)).key("start").time(t.Start).key("end").time(t.End).close()
 	r = r.threatMessage(e, t)
-	r = r.endpoint("source", e.Src, e.Transport).endpoint("destination", e.Dst, e.Transport).network(e)
+	r = r.threatEnds(e)
 	r = r.key("related").open().key("ip").relatedAll(e.Src.Addr(), e.Dst.Addr(), parseAddr(t.Offender), parseAddr(t.Observer)).close()
 	r = r.technique(technique(t.Type))
 	r = r.key("vft").open().key("threat").open().key("type").string(t.Type)
 	r = r.key("observer").string(first(t.Observer, e.Host, o.Hostname)).key("offender").string(t.Offender)
 	r = r.key("sensor").string(t.Sensor).key("state").string(string(t.State)).key("episode").string(t.Episode)
 	return r.key("details").freeMap(t.Details, event.MaxNested).close().close()
+}
+
+// threatEnds writes the ends and the network. A threat is often about all ports
+// of an end: then there is none to name, and no flow to find by a Community ID.
+func (r record) threatEnds(e *event.Event) record {
+	transport := func(a netip.AddrPort) string {
+		if a.Port() == 0 {
+			return ""
+		}
+		return e.Transport
+	}
+	r = r.endpoint("source", e.Src, transport(e.Src)).endpoint("destination", e.Dst, transport(e.Dst))
+	if e.Transport == "" || !e.Src.Addr().IsValid() {
+		return r
+	}
+	r = r.key("network").open().path(e)
+	if e.Src.Port() != 0 && e.Dst.Port() != 0 {
+		r = r.communityOf(e)
+	}
+	return r.close()
 }
 
 // technique returns the id of MITRE ATT&CK for a type of threat, "" when none
