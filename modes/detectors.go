@@ -37,6 +37,9 @@ func (w *watcher) detectors(random [32]byte) error {
 	}
 	w.detect = detect.New(known)
 	w.detect.Learn(w.values.Duration("learn-peers"))
+	if err := w.watchExports(random); err != nil {
+		return err
+	}
 	methods := config.List[string](w.values, "anom-methods")
 	if len(methods) == 0 {
 		return nil

@@ -16,7 +16,7 @@ var exportOptions = []config.Option{
 		Usage: "EXPORTER=RATE: this exporter looks at one packet of RATE, whatever it says; repeatable"},
 	{Name: "collector-workers", Default: "0", Kind: config.Int(0, 64), Modes: config.Server | config.Standalone,
 		Usage: "sockets per address, each with a goroutine of its own; 0: one per core, at most 4"},
-	{Name: "sensors", Kind: config.Text, Modes: config.Server | config.Standalone,
+	{Name: "sensors", Kind: config.Text, Modes: config.All,
 		Usage: "YAML file of sensors beside or in place of the built-in ones (docs/sensors.md; vft config show --sensors)"},
 	{Name: "amqp", Kind: config.Text, Secret: true, Modes: config.Server | config.Standalone, Envs: []string{"AMQP_REPORTING_URI"},
 		Usage: "send each threat to this RabbitMQ, as amqp://USER:PASSWORD@HOST:5672/VHOST or amqps://"},

@@ -80,7 +80,7 @@ func (x *exportReplay) packet(pkt *capture.Packet) {
 // keepOwn has the flows of the packets judged too.
 func (x *exportReplay) keepOwn() {
 	x.own = flow.NewTable(flow.Config{Max: x.values.Int("max-flows"), LinkHeader: ethernetHeader, Emit: func(r *flow.Record) {
-		x.in.to.sensors.Flow(r)
+		x.in.to.own(r)
 	}})
 }
 
@@ -100,9 +100,18 @@ func (x *exportReplay) summarise(s Streams, reports []capture.Report) {
 	sum := &x.sum
 	sum.First, sum.Last, sum.Seconds = spanOf(reports)
 	sum.Flows, sum.Alerts, sum.Counters = x.in.to.records, x.in.to.findings, map[string]uint64{"filtered": x.sieve.dropped}
-	x.in.decoder.Counts(func(name string, n uint64) { sum.Counters[exportCounter+name] = n })
+	x.in.countInto(sum.Counters)
 	x.in.to.record(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
 	fmt.Fprintf(s.Err, "%d packets with %d exported flows in %.3f s of capture; %d alerts\n", sum.Packets, sum.Flows, sum.Seconds, sum.Alerts)
+}
+
+// countInto adds what the decoder counted to the counters of a summary.
+func (in *intake) countInto(counters map[string]uint64) {
+	in.decoder.Counts(func(name string, n uint64) {
+		if n > 0 {
+			counters[exportCounter+name] = n
+		}
+	})
 }
 
 // exportCounter is how the counters of the decoder begin in a summary.

@@ -68,6 +68,13 @@ func (x *exports) look(r *flow.Record, now int64) {
 	}
 }
 
+// own takes a flow of vft's own capture that ended.
+func (x *exports) own(r *flow.Record) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.sensors.Flow(r)
+}
+
 // advance moves the clock of the flows on while none comes: by as much as
 // passed since the last one.
 func (x *exports) advance(now int64) {
@@ -228,4 +235,28 @@ func (s *sieveOfExports) datagram(p *packet.Parsed) (from netip.AddrPort, payloa
 // lost takes what did not arrive of the datagrams to an address.
 func (x *exports) lost(observer string, received, dropped uint64, now int64) {
 	x.log.Warn().Str("address", observer).Uint64("received", received).Uint64("dropped", dropped).Msg("datagrams were dropped")
+}
+
+// watchedExports is how a watcher judges flows as a whole: its own by sensors,
+// and in a replay also those that exporters tell of in the captures.
+type watchedExports struct {
+	judge *exports
+	in    *intake // nil: live
+	which sieveOfExports
+}
+
+// watchExports builds it; what is found goes into a lane of its own.
+func (w *watcher) watchExports(random [32]byte) error {
+	definitions, err := loadSensors(w.values)
+	if err != nil {
+		return err
+	}
+	x := newExports(w.values, definitions, random, w.log, w.lanes[laneFlows].emit)
+	w.exports = watchedExports{judge: x, which: newSieveOfExports(w.values)}
+	if _, replay := watches(w.values); replay {
+		w.exports.in = newIntake(w.values, x)
+	} else {
+		x.detect = nil
+	}
+	return nil
 }

@@ -16,6 +16,7 @@ const (
 	laneStatistics = iota
 	laneTransfers
 	laneDetections
+	laneFlows
 	lanes
 )
 
@@ -113,7 +114,8 @@ func (w *watcher) stages() []pipeline.Stage[journal] {
 		{Run: w.judgeTransfers},
 		{Run: w.judgePackets},
 		{Run: w.judgeStatistics},
-		{Run: w.tell, After: []int{0, 1, 2}},
+		{Run: w.judgeFlows},
+		{Run: w.tell, After: []int{0, 1, 2, 3}},
 	}
 }
 
@@ -168,6 +170,31 @@ func (w *watcher) judgePackets(j *journal) {
 			w.detect.Advance(s.at)
 		case stepClose:
 			w.detect.Close()
+		}
+	})
+}
+
+// judgeFlows shows the sensors each flow that ended, and in a replay what
+// exporters sent in its packets.
+func (w *watcher) judgeFlows(j *journal) {
+	l := &w.lanes[laneFlows]
+	l.journal = j
+	var datagrams func(at, n int)
+	if w.exports.in != nil {
+		datagrams = func(at, n int) {
+			l.at = at
+			w.exports.in.packet(&w.exports.which, &j.packets.Parsed[n], j.packets.Times[n])
+		}
+	}
+	j.read(datagrams, func(at int, s *step) {
+		l.at = at
+		switch s.kind {
+		case stepEnded:
+			w.exports.judge.own(&s.record)
+		case stepInterval:
+			w.exports.judge.advance(s.at)
+		case stepClose:
+			w.exports.judge.close()
 		}
 	})
 }

@@ -4,10 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/mattn/go-isatty"
-	"github.com/schollz/progressbar/v3"
 
 	"vft/capture"
 	"vft/event"
@@ -19,15 +15,7 @@ import (
 func (w *watcher) replay(ctx context.Context, s Streams) error {
 	paths := config.List[string](w.values, "pcapfile")
 	files := &capture.File{Paths: paths}
-	if isatty.IsTerminal(s.Err.Fd()) {
-		bar := progressbar.NewOptions64(1, progressbar.OptionSetWriter(s.Err), progressbar.OptionShowBytes(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-		files.Progress = func(done, total int64) {
-			bar.ChangeMax64(max(total, done+1))
-			_ = bar.Set64(done)
-		}
-		defer func() { _ = bar.Finish() }()
-	}
+	defer showProgress(files, s)()
 	var reports []capture.Report
 	var err error
 	w.through(func(to capture.LiveHandler) {
@@ -42,7 +30,7 @@ func (w *watcher) replay(ctx context.Context, s Streams) error {
 		err = nil // told to stop: what was read counts
 	}
 	for _, r := range reports {
-		w.report(r)
+		reportFile(w.log, r)
 	}
 	if err == nil && w.sieve.err != nil {
 		err = badUsage(w.sieve.err)
@@ -52,40 +40,17 @@ func (w *watcher) replay(ctx context.Context, s Streams) error {
 	return err
 }
 
-// report logs what was odd about a file.
-func (w *watcher) report(r capture.Report) {
-	if r.Broken != nil {
-		w.log.Warn().Msg(r.Broken.Error())
-	}
-	if r.Cut+r.OverSnap+r.OutOfOrder+r.Untimed > 0 {
-		w.log.Info().Str("file", r.Path).Uint64("cut", r.Cut).Uint64("over_snaplen", r.OverSnap).
-			Uint64("out_of_order", r.OutOfOrder).Uint64("untimed", r.Untimed).Msg("packets that are not as they should be")
-	}
-}
-
 // summarise writes the vft.summary record, and the same in words.
 func (w *watcher) summarise(s Streams, reports []capture.Report) {
 	totals := w.shard.Totals()
 	sum := &event.Summary{Packets: totals.Packets, Bytes: totals.Bytes, Alerts: w.alerts, Counters: map[string]uint64{}}
-	first, last := int64(0), int64(0)
-	for _, r := range reports {
-		if r.Packets == 0 {
-			continue
-		}
-		if first == 0 || r.First < first {
-			first = r.First
-		}
-		last = max(last, r.Last)
-	}
-	if first != 0 {
-		sum.First, sum.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
-		sum.Seconds = sum.Last.Sub(sum.First).Seconds()
-	}
+	sum.First, sum.Last, sum.Seconds = spanOf(reports)
 	for _, c := range totals.Summary() {
 		sum.Counters[c.Name] = c.Value
 	}
 	sum.Flows, sum.Malformed = w.shard.Flows().Counters().Started, sum.Counters["malformed"]
 	sum.Counters["filtered"] = w.sieve.dropped
+	w.exports.in.countInto(sum.Counters)
 	w.record(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
 	fmt.Fprintf(s.Err, "%d packets, %d bytes, %d flows in %.3f s of capture; %d malformed, %d alerts\n",
 		sum.Packets, sum.Bytes, sum.Flows, sum.Seconds, sum.Malformed, sum.Alerts)

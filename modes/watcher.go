@@ -43,6 +43,7 @@ type watcher struct {
 	ids      *event.IDs
 	emit     event.Emit // findings and records
 	alerts   uint64
+	exports  watchedExports
 	lanes    [lanes]lane
 	conveyor
 	tops topTicker
@@ -85,7 +86,7 @@ func newWatcher(v *config.Values, log zerolog.Logger, emit event.Emit) (*watcher
 	}
 	w.shard = capture.NewShard(capture.ShardConfig{
 		Period: v.Duration("period"), Inner: v.Bool("inner"), Interval: w.interval, Places: exactPlaces(replay),
-		Flow: flow.Config{Max: v.Int("max-flows"), Seed: binary.LittleEndian.Uint64(random[:]), Emit: w.flow},
+		Flow: flow.Config{Max: v.Int("max-flows"), LinkHeader: ethernetHeader, Seed: binary.LittleEndian.Uint64(random[:]), Emit: w.flow},
 	})
 	if err := w.openPackets(); err != nil {
 		return nil, err
