@@ -219,6 +219,9 @@ func TestLabels(t *testing.T) {
 		for _, source := range l.sources() {
 			if e := find(runs[l.File], want, source, &l); e != nil {
 				t.Logf("%-36s %+6.1f s %s", l.File, float64(e.Time.UnixMicro())/1e6-l.End, line(e))
+				if want[1] == "ack" && want[0] == "vertical_scan" && e.Threat.Details["scan_alternative"] != "window" {
+					t.Errorf("%s: an ACK scan that does not say that it may be a window scan", l.File)
+				}
 			} else {
 				t.Errorf("%s: no %s %s by %q", l.File, want[0], want[1], source)
 			}

@@ -60,7 +60,10 @@ func (c *contact) mark(p *packet.Parsed) {
 	}
 }
 
-// scanName is the name of a technique in the words of nmap.
+// scanName is the name of a technique in the words of nmap. An ACK scan (nmap -sA) and a
+// window scan (-sW) send the same packets, ACK segments of 40 bytes with a window of
+// 1024, and get the same RST: they differ in how nmap reads the window of the answer.
+// Both are called ack, and finding says that it may be the other.
 func scanName(c *contact, pr *pair) string {
 	switch c.how {
 	case synProbe:
@@ -112,6 +115,9 @@ func (s *scans) finding(kind string, c *contact, pr *pair, value, threshold floa
 	}
 	if c.by != noTool {
 		f.more = append(f.more, detail{"tool", toolNames[c.by]})
+	}
+	if c.how == ackProbe {
+		f.more = append(f.more, detail{"scan_alternative", "window"})
 	}
 	if c.fragmented {
 		f.more = append(f.more, detail{"fragmented", true})
