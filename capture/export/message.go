@@ -20,38 +20,41 @@ type message struct {
 // sets decodes the sets (NetFlow 9: flowsets) of a message. Each consumes the
 // four bytes of its header at least.
 func (d *Decoder) sets(m *message, b []byte, into []flow.Record) []flow.Record {
-	templates, options := uint16(2), uint16(3)
-	if m.version == flow.NetFlow9 {
-		templates, options = 0, 1
-	}
 	for len(b) >= 4 {
 		id, length := binary.BigEndian.Uint16(b), int(binary.BigEndian.Uint16(b[2:]))
-		if id == 0 && length == 0 {
-			break // zeros at the end
-		}
-		if length < 4 {
+		switch {
+		case id == 0 && length == 0: // zeros at the end
+			return into
+		case length < 4:
 			d.counts[badSet]++
 			m.unsure = true
-			break
-		}
-		if length > len(b) {
+			return into
+		case length > len(b):
 			d.counts[cutShort]++
 			m.unsure = true
 			length = len(b)
 		}
-		set := b[4:length]
+		into = d.set(m, id, b[4:length], into)
 		b = b[length:]
-		switch {
-		case id == templates:
-			into = d.templates(m, false, set, into)
-		case id == options:
-			into = d.templates(m, true, set, into)
-		case id >= 256:
-			into = d.dataSet(m, id, set, into)
-		default:
-			d.counts[badSet]++
-		}
 	}
+	return into
+}
+
+// set decodes one set by its id (RFC 3954 section 5.2, RFC 7011 section 3.3.2).
+func (d *Decoder) set(m *message, id uint16, content []byte, into []flow.Record) []flow.Record {
+	templates, options := uint16(2), uint16(3)
+	if m.version == flow.NetFlow9 {
+		templates, options = 0, 1
+	}
+	switch {
+	case id == templates:
+		return d.templates(m, false, content, into)
+	case id == options:
+		return d.templates(m, true, content, into)
+	case id >= 256:
+		return d.dataSet(m, id, content, into)
+	}
+	d.counts[badSet]++
 	return into
 }
 

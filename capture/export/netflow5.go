@@ -36,34 +36,40 @@ func (d *Decoder) fixed(from netip.Addr, b []byte, now int64, into []flow.Record
 	header, data := b[:l.header], b[l.header:]
 	count := int(binary.BigEndian.Uint16(header[2:]))
 	if version == flow.NetFlow1 && len(data) == count*48 {
-		l.record = 48 // some exporters leave the last word out
+		l.record = 48 // softflowd leaves the last word out
 	}
 	if whole := len(data) / l.record; count > whole {
 		d.counts[cutShort]++
 		count = whole
 	}
-	var domain, rate uint32
-	if version == flow.NetFlow5 {
-		domain = uint32(binary.BigEndian.Uint16(header[20:])) // engine type and id
-		rate = uint32(binary.BigEndian.Uint16(header[22:])) & 0x3fff
-	}
-	e := d.exporter(from, domain, version, now)
-	if version != flow.NetFlow1 {
-		e.seq.saw(binary.BigEndian.Uint32(header[16:]), uint32(count))
-	}
-	if rate != 0 {
-		e.sampling.general = rate
-	}
-	e.records += uint64(count)
-	sent := int64(binary.BigEndian.Uint32(header[8:]))*second + int64(binary.BigEndian.Uint32(header[12:]))
-	c := d.clock(e, sent, now, binary.BigEndian.Uint32(header[4:]))
-	origin := flow.Export{Exporter: e.addr, Domain: domain, Sampling: e.rate(0), Version: version}
+	e, c := d.fixedHeader(from, version, header, count, now)
+	origin := flow.Export{Exporter: e.addr, Domain: e.domain, Sampling: e.rate(0), Version: version}
 	for ; count > 0; count-- {
 		into = append(into, flow.Record{End: flow.Finished, Export: origin})
 		d.fixedRecord(&into[len(into)-1], data[:l.record], &l, &c)
 		data = data[l.record:]
 	}
 	return into
+}
+
+// fixedHeader takes what the header of a datagram says. That of NetFlow 1 is
+// shorter, and only that of NetFlow 5 has the engine and the sampling, of which
+// the upper two bits are the mode.
+func (d *Decoder) fixedHeader(from netip.Addr, version flow.Version, header []byte, count int, now int64) (*exporter, clock) {
+	var domain uint32
+	if version == flow.NetFlow5 {
+		domain = uint32(binary.BigEndian.Uint16(header[20:]))
+	}
+	e := d.exporter(from, domain, version, now)
+	e.records += uint64(count)
+	if version != flow.NetFlow1 {
+		e.seq.saw(binary.BigEndian.Uint32(header[16:]), uint32(count))
+	}
+	if version == flow.NetFlow5 {
+		e.sampling.general = uint32(binary.BigEndian.Uint16(header[22:])) & 0x3fff
+	}
+	sent := int64(binary.BigEndian.Uint32(header[8:]))*second + int64(binary.BigEndian.Uint32(header[12:]))
+	return e, d.clock(e, sent, now, binary.BigEndian.Uint32(header[4:]))
 }
 
 // fixedRecord fills r from one record.

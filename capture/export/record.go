@@ -37,15 +37,20 @@ func (d *Decoder) data(m *message, t *template, set []byte, into []flow.Record) 
 		if t.has&rateSlots != 0 {
 			rate = m.rateOf(t, &d.values)
 		}
-		into = append(into, flow.Record{Export: flow.Export{Exporter: m.addr, Domain: m.domain, Sampling: rate, Version: m.version}})
-		if !d.fill(&into[len(into)-1], m, t) {
-			into = into[:len(into)-1]
-			d.counts[otherRecords]++
-			continue
-		}
-		m.records++
+		into = d.record(m, t, rate, into)
 	}
 	d.section = nil
+	return into
+}
+
+// record appends the record that is in the slots, if it is a flow.
+func (d *Decoder) record(m *message, t *template, rate uint32, into []flow.Record) []flow.Record {
+	into = append(into, flow.Record{Export: flow.Export{Exporter: m.addr, Domain: m.domain, Sampling: rate, Version: m.version}})
+	if !d.fill(&into[len(into)-1], m, t) {
+		d.counts[otherRecords]++
+		return into[:len(into)-1]
+	}
+	m.records++
 	return into
 }
 
@@ -75,8 +80,7 @@ func (t *template) read(b []byte, v *values, section *[]byte) int {
 	return t.size
 }
 
-// readVariable is read for templates with fields that state their length
-// (RFC 7011 section 7): in one byte, or after 255 in the next two.
+// readVariable is read for templates with fields that state their length.
 func (t *template) readVariable(b []byte, v *values, section *[]byte) int {
 	at := 0
 	for i := range t.steps {
@@ -84,18 +88,11 @@ func (t *template) readVariable(b []byte, v *values, section *[]byte) int {
 		at += int(s.off)
 		n := int(s.n)
 		if n == variable {
-			if at >= len(b) {
+			head := 0
+			if n, head = statedLength(b[min(at, len(b)):]); head == 0 {
 				return 0
 			}
-			n = int(b[at])
-			at++
-			if n == 255 {
-				if at+2 > len(b) {
-					return 0
-				}
-				n = int(binary.BigEndian.Uint16(b[at:]))
-				at += 2
-			}
+			at += head
 		}
 		if at+n > len(b) {
 			return 0
@@ -104,6 +101,19 @@ func (t *template) readVariable(b []byte, v *values, section *[]byte) int {
 		at += n
 	}
 	return at
+}
+
+// statedLength reads the length that a field begins with (RFC 7011 section 7):
+// one byte, or 255 and two more. head is how many bytes that are, 0 when they are
+// cut.
+func statedLength(b []byte) (n, head int) {
+	switch {
+	case len(b) >= 1 && b[0] < 255:
+		return int(b[0]), 1
+	case len(b) >= 3:
+		return int(binary.BigEndian.Uint16(b[1:])), 3
+	}
+	return 0, 0
 }
 
 // take copies a field of any length: a number, or a piece of a packet.
