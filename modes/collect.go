@@ -3,7 +3,9 @@ package modes
 import (
 	"context"
 	"net/netip"
+	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,11 +21,12 @@ type collectors struct {
 	exports *exports
 	socket  *export.Collector
 	intakes []*intake
+	state   string // file of what the exporters told
 }
 
 // newCollectors returns nil when no address to collect on is given. It opens
 // nothing.
-func newCollectors(v *config.Values, log zerolog.Logger, x *exports) *collectors {
+func newCollectors(v *config.Values, dir string, log zerolog.Logger, x *exports) *collectors {
 	at := listeners(v)
 	if len(at) == 0 {
 		return nil
@@ -36,7 +39,7 @@ func newCollectors(v *config.Values, log zerolog.Logger, x *exports) *collectors
 	for _, l := range at {
 		c.Listen = append(c.Listen, netip.AddrPortFrom(l.Addr, l.Port))
 	}
-	out := &collectors{values: v, log: log, exports: x, socket: export.NewCollector(c)}
+	out := &collectors{values: v, log: log, exports: x, state: filepath.Join(dir, "exporters.json"), socket: export.NewCollector(c)}
 	for range out.socket.Workers() {
 		out.intakes = append(out.intakes, newIntake(v, x))
 	}
@@ -56,6 +59,10 @@ func (c *collectors) open() error {
 
 // run receives until ctx ends.
 func (c *collectors) run(ctx context.Context) error {
+	c.restore()
+	var keeping sync.WaitGroup
+	defer keeping.Wait()
+	keeping.Go(func() { c.saveOften(ctx) })
 	handlers := make([]export.Handler, len(c.intakes))
 	for i, in := range c.intakes {
 		handlers[i] = export.Handler{Datagram: in.datagram, Tick: in.tick, Lost: c.lost}
@@ -63,7 +70,9 @@ func (c *collectors) run(ctx context.Context) error {
 	err := c.socket.Run(ctx, handlers)
 	for _, in := range c.intakes {
 		in.flush(time.Now().UnixNano())
+		in.look(time.Now().UnixNano())
 	}
+	c.save()
 	c.exports.close()
 	logCounts(c.log, "collectors", c.counts)
 	return err

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -27,6 +28,7 @@ type exports struct {
 
 	mu       sync.Mutex // guards what follows
 	sensors  *sensor.Set
+	losses   *detect.Losses
 	detect   *detect.Detections // nil: sensors only
 	latest   int64              // end of the latest flow, by its exporter's clock
 	arrived  int64              // when it came
@@ -40,6 +42,7 @@ func newExports(v *config.Values, definitions sensor.Definitions, random [32]byt
 	x.sensors = sensor.New(sensor.Config{Definitions: definitions, Seed: part(random, 6), Emit: x.finding})
 	x.detect = detect.New(detect.Config{Seed: part(random, 7), Home: config.List[netip.Prefix](v, "home"), Emit: x.finding})
 	x.detect.Learn(v.Duration("learn-peers"))
+	x.losses = detect.NewLosses(detect.Config{Seed: part(random, 8), Emit: x.finding})
 	return x
 }
 
@@ -98,6 +101,7 @@ func (x *exports) close() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sensors.Close()
+	x.losses.Close()
 	if x.detect != nil {
 		x.detect.Close()
 	}
@@ -126,6 +130,7 @@ func (x *exports) counts(yield func(name string, value uint64)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sensors.Counts(yield)
+	x.losses.Counts(yield)
 	if x.detect != nil {
 		x.detect.Counts(yield)
 	}
@@ -146,6 +151,9 @@ type intake struct {
 	decoder *export.Decoder
 	to      *exports
 	records []flow.Record
+	due     int64                           // when look is called next
+	known   export.State                    // as look found it; exports.mu guards it
+	seen    map[exporterKey]export.Exporter // the same
 }
 
 // manyRecords is how many records may wait to be judged.
@@ -180,7 +188,14 @@ func (in *intake) tick(now int64) {
 	} else {
 		in.to.advance(now)
 	}
+	if now >= in.due {
+		in.look(now)
+		in.due = now + int64(lookEvery)
+	}
 }
+
+// lookEvery is how often an intake looks at its exporters.
+const lookEvery = 10 * time.Second
 
 // flush hands over what was decoded.
 func (in *intake) flush(now int64) {
@@ -234,7 +249,9 @@ func (s *sieveOfExports) datagram(p *packet.Parsed) (from netip.AddrPort, payloa
 
 // lost takes what did not arrive of the datagrams to an address.
 func (x *exports) lost(observer string, received, dropped uint64, now int64) {
-	x.log.Warn().Str("address", observer).Uint64("received", received).Uint64("dropped", dropped).Msg("datagrams were dropped")
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.losses.Loss(observer, detect.KernelDrops, received, dropped, now)
 }
 
 // watchedExports is how a watcher judges flows as a whole: its own by sensors,

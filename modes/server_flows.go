@@ -24,7 +24,7 @@ func (s *server) openFlows() (err error) {
 		return err
 	}
 	s.flows = newExports(s.values, definitions, seed(), s.log, s.tell)
-	s.ears = newCollectors(s.values, s.log, s.flows)
+	s.ears = newCollectors(s.values, s.dir, s.log, s.flows)
 	return nil
 }
 

@@ -84,7 +84,7 @@ func runStandalone(ctx context.Context, p parts) error {
 	if s.host, err = newHost(p.values, s.dir, s.log, s.emit); err != nil {
 		return err
 	}
-	if s.ears = newCollectors(p.values, s.log, s.flows); s.ears != nil {
+	if s.ears = newCollectors(p.values, s.dir, s.log, s.flows); s.ears != nil {
 		if err := s.ears.open(); err != nil {
 			return err
 		}
