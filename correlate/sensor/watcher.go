@@ -47,9 +47,9 @@ func newWatcher(d Definition, h hasher, maxKeys int) *watcher {
 		}
 	}
 	w.keys = newKeys(maxKeys, heavy)
-	// Two blocks a key hold eight flows on the average; those that have one or two
-	// leave theirs to those that have hundreds.
-	w.pool = pool{heavy: heavy, limit: uint32(max(2*maxKeys, (mostNotes+blockFlows)/blockFlows+2))}
+	// Nearly two blocks a key, seven flows on the average: those that have one or
+	// two leave theirs to those that have hundreds.
+	w.pool = pool{heavy: heavy, limit: uint32(max(maxKeys/8*15, mostNotes/blockFlows+3))}
 	return w
 }
 
