@@ -84,6 +84,7 @@ func (x *exports) advance(now int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.sensors.Advance(now)
+	x.losses.Advance(now)
 	if x.detect != nil && x.latest != 0 && now > x.arrived {
 		x.detect.Advance(x.latest + now - x.arrived)
 	}

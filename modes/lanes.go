@@ -193,6 +193,7 @@ func (w *watcher) judgeFlows(j *journal) {
 			w.exports.judge.own(&s.record)
 		case stepInterval:
 			w.exports.judge.advance(s.at)
+			w.lookForLoss(s.at)
 		case stepClose:
 			w.exports.judge.close()
 		}

@@ -44,6 +44,7 @@ type watcher struct {
 	emit     event.Emit // findings and records
 	alerts   uint64
 	exports  watchedExports
+	kernel   kernelCounts // at the last look; of the lane of flows
 	lanes    [lanes]lane
 	conveyor
 	tops topTicker
