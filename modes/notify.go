@@ -17,6 +17,9 @@ func newNotifier(v *config.Values, log zerolog.Logger) (*amqp.Notifier, error) {
 	if err != nil {
 		return nil, v.Invalid("amqp", "%v", err)
 	}
+	for _, warning := range target.Warnings() {
+		log.Warn().Msg(warning)
+	}
 	n := amqp.New(amqp.Config{
 		Target: target, Exchange: v.Text("amqp-exchange"), Queue: v.Text("amqp-queue"), Log: log, Random: newRandom().Float64,
 		OnDrop: func(dropped uint64) {
