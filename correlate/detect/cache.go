@@ -99,13 +99,25 @@ func (c *cache[V]) peek(key uint64) *V {
 	return nil
 }
 
-// leaving returns the value that a get of key, which is not there, would drive
-// out; nil when there is room.
+// peekStrong is peek for strong entries. It looks at the value of no other.
+func (c *cache[V]) peekStrong(key uint64) *V {
+	at := key >> 8 & c.mask
+	s := &c.sets[at]
+	for i, k := range s.keys {
+		if k == key && s.strong>>i&1 != 0 {
+			return &c.values[at*4+uint64(i)]
+		}
+	}
+	return nil
+}
+
+// leaving returns the strong value that a get of key, which is not there, would
+// drive out; nil when there is room or a weak one to leave.
 func (c *cache[V]) leaving(key uint64, now int64) *V {
 	at := key >> 8 & c.mask
 	s := &c.sets[at]
 	i := s.victim(tick(now))
-	if s.keys[i] == 0 {
+	if s.keys[i] == 0 || s.strong>>i&1 == 0 {
 		return nil
 	}
 	return &c.values[at*4+uint64(i)]
@@ -137,6 +149,16 @@ func (c *cache[V]) strengthen(key uint64) {
 	for i := range 4 {
 		if s.keys[i] == key {
 			s.strong |= 1 << i
+		}
+	}
+}
+
+// weaken takes strengthen back.
+func (c *cache[V]) weaken(key uint64) {
+	s := &c.sets[key>>8&c.mask]
+	for i := range 4 {
+		if s.keys[i] == key {
+			s.strong &^= 1 << i
 		}
 	}
 }

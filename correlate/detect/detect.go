@@ -133,8 +133,14 @@ func (d *Detections) Flow(r *flow.Record) {
 	}
 }
 
-// Advance tells that no packet before now will come: an interval was closed.
-func (d *Detections) Advance(now int64) { d.at(now) }
+// Advance tells that no packet before now will come: an interval was closed, or
+// it is now that exported flows arrive.
+func (d *Detections) Advance(now int64) {
+	d.at(now)
+	if d.exports != nil {
+		d.exports.still = 0
+	}
+}
 
 // Close ends the capture: what is still open is judged by what is known of it,
 // and every episode is resolved.

@@ -13,12 +13,14 @@ import (
 // that are those of the whole flow: a client that never sent an ACK was not
 // accepted. For what needs both, the directions meet in a bounded table.
 // Windows run on the times of the flows, which are held within bounds of the
-// clock that Advance brings: the arrival of the datagrams.
+// clock that Advance brings: the arrival of the datagrams. Where nobody calls
+// that, the flows move the clock themselves.
 const (
 	maxExporters = 1 << 10
 	mostAhead    = 60 * second   // of the clock; an exporter beyond has a wrong clock
 	mostLate     = 3600 * second // behind it; a record beyond is left out
 	lateRun      = 64            // records in a row that are so late mean a wrong clock as well
+	stillRun     = 1 << 14       // records without Advance: the clock stands still
 
 	// Episodes of exported flows end later than others, as their records come late.
 	exportQuiet = 600 * second
@@ -26,10 +28,13 @@ const (
 
 // exporter is what is known of who sends records.
 type exporter struct {
-	shift  int64 // what its times are corrected by
-	newest int64 // latest corrected time
-	late   int   // records in a row that were left out
-	flags  bool  // it tells TCP flags
+	addr   packet.Addr
+	hash   uint16 // of its address
+	shift  int64  // what its times are corrected by
+	newest int64  // latest corrected time
+	late   int    // records in a row that were left out
+	flags  bool   // it tells TCP flags
+	types  bool   // it tells types of ICMP
 }
 
 // exports looks at exported flows. It is made by the first one.
@@ -38,7 +43,10 @@ type exports struct {
 	episodes  *episodes
 	hash      hasher
 	clock     int64
+	move      func(now int64) int64 // the clock of all detections
+	still     int                   // records since Advance was called
 	exporters *cache[exporter]
+	latest    *exporter // of them
 	meetings  *meetings
 	scans     *exportScans
 	floods    *exportFloods
@@ -52,9 +60,12 @@ type exports struct {
 }
 
 func newExports(d *Detections) *exports {
-	x := &exports{flows: d.flows, episodes: d.episodes, hash: d.hash, clock: d.clock, exporters: newCache[exporter](maxExporters)}
-	x.scans = newExportScans(d.hash, d.episodes, d.slow)
+	x := &exports{flows: d.flows, episodes: d.episodes, hash: d.hash, clock: d.clock, move: d.at, exporters: newCache[exporter](maxExporters)}
+	if d.clock == 0 {
+		x.still = stillRun
+	}
 	x.floods = newExportFloods(d.hash, d.episodes)
+	x.scans = newExportScans(d.hash, d.episodes, d.slow, x.floods)
 	x.amplify = newExportAmplification(d.hash, d.episodes)
 	x.brute = newExportBrute(d.brute)
 	x.meetings = newMeetings(d.hash, x.met)
@@ -66,10 +77,10 @@ func newExports(d *Detections) *exports {
 
 // record takes one record, of one direction or of both.
 func (x *exports) record(r *flow.Record) {
-	if x.clock == 0 {
-		x.clock = r.Last
-	}
 	e := x.exporter(r)
+	if x.still++; x.still > stillRun && r.Last+e.shift > x.clock {
+		x.clock = x.move(r.Last + e.shift)
+	}
 	shift, ok := x.timely(e, r.Last)
 	if !ok {
 		x.late++
@@ -100,22 +111,55 @@ func (x *exports) direction(e *exporter, shift int64) {
 	if r.Proto == protoTCP && r.Fwd.Flags != 0 {
 		e.flags = true
 	}
-	m, role := x.meetings.meet(r, x.clock)
+	if x.floods.flooded(r, x.clock) {
+		x.amplify.direction(r, x.clock)
+		return
+	}
+	kind := e.icmpOf(r)
+	m, role := x.meetings.meet(r, e.hash, x.clock)
 	if role == duplicate {
 		return
 	}
-	x.floods.direction(r, m, role, x.clock)
-	switch r.Proto {
-	case protoTCP:
-		if e.flags && (role != more || sampled(r)) {
-			x.scans.direction(r, x.clock)
-		}
-	case protoUDP:
-		x.amplify.direction(r, x.clock)
+	x.floods.direction(r, m, role, kind, x.clock)
+	x.amplify.direction(r, x.clock)
+	if e.flags && (role != more || sampled(r)) {
+		x.scans.direction(r, x.clock)
 	}
 	if role == answer && !m.told {
-		x.meetings.tell(m)
+		x.meetings.answered(m)
 	}
+}
+
+// icmpKind is what a record tells of ICMP.
+type icmpKind uint8
+
+const (
+	icmpUntold icmpKind = iota
+	icmpRequest
+	icmpOther
+)
+
+const (
+	protocolICMP   = 1
+	protocolICMPv6 = 58
+)
+
+// icmpOf takes the type out of a record, where exporters put it: above the code
+// in the destination port. A pair of addresses has one flow.
+func (e *exporter) icmpOf(r *flow.Record) icmpKind {
+	if r.Ports || r.Proto != protocolICMP && r.Proto != protocolICMPv6 {
+		return icmpUntold
+	}
+	told := r.SrcPort | r.DstPort
+	r.SrcPort, r.DstPort = 0, 0
+	e.types = e.types || told != 0
+	switch {
+	case !e.types: // 0 is the echo reply of IPv4, or nothing
+		return icmpUntold
+	case r.Proto == protocolICMP && told>>8 == echoRequest, r.Proto == protocolICMPv6 && told>>8 == echoRequest6:
+		return icmpRequest
+	}
+	return icmpOther
 }
 
 // met takes a flow whose directions met, or that waited long enough for the
@@ -125,13 +169,18 @@ func (x *exports) met(r *flow.Record) {
 	x.episodes.exporter = r.Export.Exporter
 	x.scans.met(r, x.clock)
 	x.brute.met(r, x.clock)
-	x.flows.flow(r)
+	x.flows.begun(r)
 	x.episodes.exporter = was
 }
 
 func (x *exports) exporter(r *flow.Record) *exporter {
-	e, _ := x.exporters.get(x.hash.of(r.Export.Exporter, packet.Addr{}, 20<<32), x.clock)
-	return e
+	if x.latest != nil && x.latest.addr == r.Export.Exporter {
+		return x.latest
+	}
+	key := x.hash.of(r.Export.Exporter, packet.Addr{}, 20<<32)
+	x.latest, _ = x.exporters.get(key, x.clock)
+	x.latest.addr, x.latest.hash = r.Export.Exporter, uint16(key>>48)
+	return x.latest
 }
 
 // timely returns what the times of a record are corrected by, and false when it
@@ -166,14 +215,14 @@ func (x *exports) correct(e *exporter, last int64) {
 func (x *exports) advance(now int64) {
 	x.clock = now
 	x.meetings.advance(now)
+	x.amplify.advance(now) // before the floods, which it may explain
 	x.floods.advance(now)
-	x.amplify.advance(now)
 }
 
 func (x *exports) close(now int64) {
 	x.meetings.close()
-	x.floods.close()
 	x.amplify.close()
+	x.floods.close()
 }
 
 func (x *exports) counts(yield func(string, uint64)) {

@@ -44,9 +44,12 @@ func newExportAmplification(h hasher, e *episodes) *exportAmplification {
 	return &exportAmplification{hash: h, episodes: e, victims: newCache[reflection](maxExportReflected), suspects: make([]suspectCourse, 0, 256)}
 }
 
-// direction counts one direction of a UDP flow that comes from such a service
-// or goes to one.
+// direction counts one direction of a flow, if it is of UDP and comes from such a
+// service or goes to one.
 func (a *exportAmplification) direction(r *flow.Record, now int64) {
+	if r.Proto != protoUDP {
+		return
+	}
 	from, to := reflects(r.SrcPort), reflects(r.DstPort)
 	if from == to {
 		return

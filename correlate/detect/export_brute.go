@@ -34,15 +34,9 @@ func (b *exportBrute) met(r *flow.Record, now int64) {
 
 // data is about how many bytes one direction carried.
 func data(r *flow.Record, s *flow.Side) uint64 {
-	if s.Payload > 0 {
-		return s.Payload
-	}
-	headers := uint64(segmentHeaders4)
+	headers := segmentHeaders4 * s.Packets
 	if !r.Src.Is4() {
-		headers = segmentHeaders6
+		headers = segmentHeaders6 * s.Packets
 	}
-	if bytes := r.NetworkBytes(s); bytes > headers*s.Packets {
-		return bytes - headers*s.Packets
-	}
-	return 0
+	return max(s.Bytes, headers) - headers
 }

@@ -19,9 +19,10 @@ const (
 	maxExportCourses = 1 << 10 // 3.5 KiB each
 	courseTime       = 64      // seconds; one of them is where the last second ends
 	crowdTime        = 8       // seconds
-	courseUnit       = 64      // parts of a packet per second, so that long flows are not rounded to nothing
-	heatWindow       = 10      // seconds
-	heatFollowed     = 10      // a destination is followed from this part of a floor on
+	crowdCount       = courseTime/crowdTime + 1
+	courseUnit       = 64 // parts of a packet per second, so that long flows are not rounded to nothing
+	heatWindow       = 10 // seconds
+	heatFollowed     = 10 // a destination is followed from this part of a floor on
 	heatMost         = 1 << 30
 	fewSamples       = 10         // sampled packets in a second that say nothing
 	settleTime       = 2 * second // until the other direction of what came is there
@@ -73,10 +74,10 @@ type course struct {
 	addr, exporter packet.Addr
 	newest         int64 // second
 	change         [exportKinds][courseTime]int32
-	base           [exportKinds]int32               // in the second before the oldest
-	usual          [exportKinds]float32             // moving average of the seconds that left
-	told           [exportKinds]uint64              // a bit for each second
-	crowds         [2][courseTime / crowdTime]crowd // of flows, and of packets that are counted whatever they are
+	base           [exportKinds]int32   // in the second before the oldest
+	usual          [exportKinds]float32 // moving average of the seconds that left
+	told           [exportKinds]uint64  // a bit for each second
+	crowds         [2][crowdCount]crowd // of flows, and of packets that are counted whatever they are
 	sampling       uint32
 	listed         bool
 }
@@ -103,6 +104,7 @@ type exportFloods struct {
 	suspects []suspectCourse
 	late     uint64
 	unlisted uint64
+	folded   uint64
 }
 
 func newExportFloods(h hasher, e *episodes) *exportFloods {
@@ -112,8 +114,33 @@ func newExportFloods(h hasher, e *episodes) *exportFloods {
 	}
 }
 
+// flooded counts a record that begins a flow to a destination where a flood is
+// long running, and reports whether it is one: what many false sources send need
+// not be followed each for itself, and would drive out what must be.
+func (f *exportFloods) flooded(r *flow.Record, now int64) bool {
+	kind := begunUDP
+	if r.Proto == protoTCP && opens(r.Fwd.Flags) {
+		kind = halfSYN
+	} else if r.Proto != protoUDP {
+		return false
+	}
+	h := f.heats.peek(f.key(r.Dst, r.Export.Exporter))
+	if h == nil || h.window != r.Last/second/heatWindow || h.sum[kind] < heatWindow*exportSpecs[kind].floor {
+		return false
+	}
+	n := int64(min(r.Fwd.Packets, 1<<40))
+	if kind == halfSYN {
+		f.count(r, r.Dst, halfSYN, n, now)
+	} else {
+		f.count(r, r.Dst, packetsUDP, n, now)
+		f.count(r, r.Dst, begunUDP, int64(max(r.Export.Sampling, 1)), now)
+	}
+	f.folded++
+	return true
+}
+
 // direction counts one direction of a flow, m.
-func (f *exportFloods) direction(r *flow.Record, m *meeting, as role, now int64) {
+func (f *exportFloods) direction(r *flow.Record, m *meeting, as role, kind icmpKind, now int64) {
 	if many(r.Dst) {
 		return
 	}
@@ -125,33 +152,40 @@ func (f *exportFloods) direction(r *flow.Record, m *meeting, as role, now int64)
 		switch as {
 		case first:
 			f.count(r, r.Dst, begunUDP, int64(max(r.Export.Sampling, 1)), now)
+			f.refusable(r, n, now)
 		case answer:
 			f.count(r, r.Src, begunUDP, -int64(max(r.Export.Sampling, 1)), now)
 		}
 	case r.Proto == protocolICMP || r.Proto == protocolICMPv6:
-		f.ping(r, m, as, n, now)
+		f.ping(r, m, as, kind, n, now)
 	case r.Proto == protoTCP:
 		f.segments(r, n, now)
+	case as == first:
+		f.refusable(r, n, now)
 	}
 }
 
-const (
-	protocolICMP   = 1
-	protocolICMPv6 = 58
-)
+// refusable takes back the ICMP errors that what a host began may bring it.
+func (f *exportFloods) refusable(r *flow.Record, n, now int64) {
+	const errors = 4 // for one flow: who is refused gives up
+	f.count(r, r.Src, echoICMP, -min(n, errors*int64(max(r.Export.Sampling, 1))), now)
+}
 
-// ping counts ICMP. Records do not tell requests from replies: the direction
-// that began first asked.
-func (f *exportFloods) ping(r *flow.Record, m *meeting, as role, n, now int64) {
+// ping counts ICMP, and takes back what a host got for its requests. Where
+// records do not tell which is which, the direction that began first asked.
+func (f *exportFloods) ping(r *flow.Record, m *meeting, as role, kind icmpKind, n, now int64) {
 	f.count(r, r.Dst, echoICMP, n, now)
-	forth := m.flow.Key == r.Key
-	if turned := m.flow.Rev.Packets > 0 && m.firsts[1] < m.firsts[0]; turned {
-		if as == answer { // what came before was taken for the requests
-			f.count(r, r.Dst, echoICMP, int64(m.flow.Fwd.Packets), now)
+	asks := kind == icmpRequest
+	if kind == icmpUntold {
+		asks = m.key == r.Key
+		if turned := m.packets[1] > 0 && m.firsts[1] < m.firsts[0]; turned {
+			if as == answer { // what came before was taken for the requests
+				f.count(r, r.Dst, echoICMP, int64(m.packets[0]), now)
+			}
+			asks = !asks
 		}
-		forth = !forth
 	}
-	if forth {
+	if asks {
 		f.count(r, r.Src, echoICMP, -n, now)
 	}
 }
@@ -165,7 +199,7 @@ func (f *exportFloods) segments(r *flow.Record, n, now int64) {
 	}
 	switch {
 	case flags == 0:
-	case asks(flags):
+	case opens(flags):
 		if flags&packet.RST != 0 { // one RST for each SYN
 			n = (n + 1) / 2
 		}
@@ -192,6 +226,21 @@ func (f *exportFloods) sent(r *flow.Record, n, now int64) {
 		f.add(h, r, r.Src, k, -n, now)
 	}
 	f.add(h, r, r.Src, packetsACK, -n, now)
+}
+
+// pressed reports whether so many connections to the destination of r are not
+// completed that it may be a flood: then what fails there is no scan.
+func (f *exportFloods) pressed(r *flow.Record) bool {
+	key := f.key(r.Dst, r.Export.Exporter)
+	h := f.heats.peek(key)
+	if h == nil || !h.hot {
+		return false
+	}
+	if h.sum[halfSYN] >= exportSpecs[halfSYN].floor/heatFollowed {
+		return true
+	}
+	c := f.courses.peek(key)
+	return c != nil && c.told[halfSYN] != 0
 }
 
 // headerOnly reports whether the segments of a record carry no data.
@@ -263,6 +312,7 @@ func (f *exportFloods) list(c *course, key uint64, now int64) {
 func (f *exportFloods) follow(c *course, r *flow.Record, kind exportKind, n int64) {
 	from, to := r.First/second, r.Last/second
 	c.move(to)
+	to = min(to, from+max((r.Last-r.First+second/2)/second, 1)-1) // a record that begins and ends within seconds is no longer for that
 	oldest := c.newest - courseTime + 2
 	if to < oldest {
 		f.late++
@@ -311,7 +361,7 @@ func (c *course) move(to int64) {
 	for s := c.newest - courseTime + 2; s < c.newest-courseTime+2+leave; s++ {
 		c.leave(uint64(s) % courseTime)
 	}
-	for s := c.newest/crowdTime + 1; s <= min(to/crowdTime, c.newest/crowdTime+courseTime/crowdTime); s++ {
+	for s := c.newest/crowdTime + 1; s <= min(to/crowdTime, c.newest/crowdTime+crowdCount); s++ {
 		*c.crowd(halfSYN, s*crowdTime), *c.crowd(packetsUDP, s*crowdTime) = crowd{}, crowd{}
 	}
 	for range min(to-c.newest-leave, 10) { // seconds without anything
@@ -430,4 +480,5 @@ func (f *exportFloods) counts(yield func(string, uint64)) {
 	yield("exported_courses_evicted", f.courses.evicted)
 	yield("exported_too_late_for_floods", f.late)
 	yield("exported_floods_unjudged", f.unlisted)
+	yield("exported_flood_records", f.folded)
 }

@@ -11,7 +11,7 @@ import (
 // of the other direction, and each direction belongs to the exporter that told
 // of it first.
 const (
-	maxMeetings = 1 << 16     // flows, 208 bytes each
+	maxMeetings = 1 << 16     // flows, 160 bytes each, with key and place in the queue
 	meetTime    = 60 * second // a direction waits so long for the other
 	flowGap     = 60 * second // after a longer silence a flow is another one
 	sureGap     = 2 * second  // the direction that began so much earlier is the client's
@@ -28,15 +28,21 @@ const (
 	duplicate             // of another exporter, or told twice
 )
 
-// meeting is a flow whose records came so far.
+// meeting is a flow whose records came so far: two lines of the processor's
+// cache. Strong in its table until it was told.
 type meeting struct {
-	flow        flow.Record // Fwd is the direction whose record came first
-	other       packet.Addr // exporter of Rev
-	firsts      [2]int64    // when each direction began
-	lasts       [2]int64    // and ended, as far as was told
-	at          int64       // clock of its first record
-	told        bool        // to met
-	newestFirst [2]int64    // of the latest record of each direction
+	key      flow.Key // of the direction whose record came first
+	exporter packet.Addr
+	sampling uint32
+	owners   [2]uint16 // hashes of the exporters of each direction
+	bytes    [2]uint64 // from the IP header on
+	firsts   [2]int64
+	lasts    [2]int64
+	packets  [2]uint32 // stays at its maximum; 0: that direction was not told of
+	at       uint32    // tick of the first record
+	flags    [2]packet.Flags
+	version  flow.Version
+	told     bool // to met
 }
 
 // meetings is the table of the flows that were exported lately.
@@ -57,91 +63,77 @@ func newMeetings(h hasher, met func(*flow.Record)) *meetings {
 	return &meetings{hash: h, met: met, all: newCache[meeting](maxMeetings), queue: make([]waiter, maxMeetings)}
 }
 
-// key is that of both directions. ICMP is one flow per pair of addresses.
-func (t *meetings) key(k flow.Key) uint64 {
+// hashOf is that of both directions. ICMP is one flow per pair of addresses.
+func (t *meetings) hashOf(k flow.Key) uint64 {
 	k = k.Canonical()
 	return t.hash.of(k.Src, k.Dst, uint64(k.SrcPort)<<24|uint64(k.DstPort)<<8|uint64(k.Proto))
 }
 
-// meet adds a record of one direction to its flow. The meeting is valid until
+// meet adds a record of one direction, whose exporter has the hash owner, to its
+// flow, and tells of the flow when it is the answer. The meeting is valid until
 // the next call.
-func (t *meetings) meet(r *flow.Record, now int64) (*meeting, role) {
-	key := t.key(r.Key)
+func (t *meetings) meet(r *flow.Record, owner uint16, now int64) (*meeting, role) {
+	key := t.hashOf(r.Key)
 	m := t.all.find(key, now)
 	if m == nil {
 		t.makeRoom(key, now)
 		m, _ = t.all.get(key, now)
-	} else if side, known := m.side(r); known && !m.over(r, side) {
-		return m, t.add(m, r, side)
-	} else if !m.told && m.at != 0 {
+	} else if side, known := m.side(r); known && !m.over(r, side, owner) {
+		return m, t.add(m, r, side, owner)
+	} else if !m.told {
 		t.tell(m)
 	}
-	*m = meeting{flow: *r, at: now, firsts: [2]int64{r.First}, lasts: [2]int64{r.Last}, newestFirst: [2]int64{r.First}}
+	*m = meeting{key: r.Key, exporter: r.Export.Exporter, sampling: r.Export.Sampling, version: r.Export.Version, at: tick(now)}
+	m.set(r, 0, owner)
+	t.all.strengthen(key)
 	t.wait(key, now)
 	return m, first
 }
 
+// set takes the first record of a direction.
+func (m *meeting) set(r *flow.Record, side int, owner uint16) {
+	m.owners[side], m.firsts[side], m.lasts[side], m.flags[side] = owner, r.First, r.Last, r.Fwd.Flags
+	m.packets[side], m.bytes[side] = few(r.Fwd.Packets), r.NetworkBytes(&r.Fwd)
+}
+
+func few(n uint64) uint32 { return uint32(min(n, 1<<32-1)) }
+
 // side returns which direction of m r is, and false when it is none.
 func (m *meeting) side(r *flow.Record) (int, bool) {
-	if m.flow.Key == r.Key {
+	if m.key == r.Key {
 		return 0, true
 	}
-	return 1, m.flow.Key == r.Reverse()
+	return 1, m.key == r.Reverse()
 }
 
 // over reports whether r belongs to a later flow between the same ports.
-func (m *meeting) over(r *flow.Record, side int) bool {
+func (m *meeting) over(r *flow.Record, side int, owner uint16) bool {
 	last := max(m.lasts[0], m.lasts[1])
 	if r.First-last > flowGap {
 		return true
 	}
 	const ends = packet.FIN | packet.RST
-	closed := (m.flow.Fwd.Flags|m.flow.Rev.Flags)&ends != 0
-	return closed && r.First > last && r.Fwd.Flags&packet.SYN != 0 && !sampled(r) && r.Export.Exporter == m.exporter(side)
+	closed := (m.flags[0]|m.flags[1])&ends != 0
+	known := owner == m.owners[side] || m.packets[side] == 0
+	return closed && known && r.First > last && r.Fwd.Flags&packet.SYN != 0 && !sampled(r)
 }
 
-func (m *meeting) exporter(side int) packet.Addr {
-	if side == 0 || m.flow.Rev.Packets == 0 {
-		return m.flow.Export.Exporter
-	}
-	return m.other
-}
-
-func (t *meetings) add(m *meeting, r *flow.Record, side int) role {
-	if side == 1 && m.flow.Rev.Packets == 0 {
-		m.flow.Rev, m.other = r.Fwd, r.Export.Exporter
-		m.firsts[1], m.lasts[1], m.newestFirst[1] = r.First, r.Last, r.First
+func (t *meetings) add(m *meeting, r *flow.Record, side int, owner uint16) role {
+	if m.packets[side] == 0 {
+		m.set(r, side, owner)
 		return answer
 	}
-	if r.Export.Exporter != m.exporter(side) {
-		if r.First <= m.lasts[side]+flowGap {
-			t.duplicates++
-			return duplicate
-		}
-		m.adopt(r, side)
-	} else if !sampled(r) && r.First == m.newestFirst[side] && r.Last == m.lasts[side] { // metered where it came in and where it went out
-		t.duplicates++
+	told := r.First <= m.lasts[side]+flowGap // where another exporter does not go on in place of a silent one
+	if owner != m.owners[side] && told || owner == m.owners[side] && r.Last == m.lasts[side] && !sampled(r) {
+		t.duplicates++ // another router, or metered on the way in and on the way out
 		return duplicate
 	}
-	s := &m.flow.Fwd
-	if side == 1 {
-		s = &m.flow.Rev
-	}
-	s.Packets += r.Fwd.Packets
-	s.Bytes += r.Fwd.Bytes
-	s.Payload += r.Fwd.Payload
-	s.Flags |= r.Fwd.Flags
-	m.firsts[side], m.lasts[side], m.newestFirst[side] = min(m.firsts[side], r.First), max(m.lasts[side], r.Last), r.First
+	m.owners[side] = owner
+	m.packets[side] = few(uint64(m.packets[side]) + r.Fwd.Packets)
+	m.bytes[side] += r.NetworkBytes(&r.Fwd)
+	m.flags[side] |= r.Fwd.Flags
+	m.firsts[side], m.lasts[side] = min(m.firsts[side], r.First), max(m.lasts[side], r.Last)
 	return more
-}
-
-// adopt gives a direction to another exporter: that of before fell silent.
-func (m *meeting) adopt(r *flow.Record, side int) {
-	if side == 0 {
-		m.flow.Export = r.Export
-	} else {
-		m.other = r.Export.Exporter
-	}
 }
 
 // wait queues a flow that was not told yet.
@@ -159,14 +151,25 @@ func (t *meetings) next() {
 	w := t.queue[t.head]
 	t.head = (t.head + 1) % len(t.queue)
 	t.n--
-	if m := t.all.peek(w.key); m != nil && !m.told && m.at == w.at {
+	if m := t.all.peekStrong(w.key); m != nil && m.at == tick(w.at) {
 		t.tell(m)
+		t.all.weaken(w.key)
+	}
+}
+
+// answered tells of a flow whose answer came, which waits no more.
+func (t *meetings) answered(m *meeting) {
+	key := t.hashOf(m.key)
+	t.tell(m)
+	t.all.weaken(key)
+	if t.n > 0 && t.queue[(t.head+t.n-1)%len(t.queue)].key == key {
+		t.n--
 	}
 }
 
 // makeRoom tells of the flow that the one of key is about to push out.
 func (t *meetings) makeRoom(key uint64, now int64) {
-	if m := t.all.leaving(key, now); m != nil && !m.told && m.at != 0 {
+	if m := t.all.leaving(key, now); m != nil {
 		t.hurried++
 		t.tell(m)
 	}
@@ -187,35 +190,41 @@ func (t *meetings) close() {
 // tell hands a flow on, from client to server.
 func (t *meetings) tell(m *meeting) {
 	m.told = true
+	from, to := 0, 1
+	if m.backwards() {
+		from, to = 1, 0
+	}
 	r := &t.whole
-	*r = m.flow
-	r.First, r.Last = m.firsts[0], m.lasts[0]
-	if r.Rev.Packets > 0 {
+	*r = flow.Record{Key: m.key, First: m.firsts[0], Last: m.lasts[0], End: flow.Idle, Fwd: m.direction(from), Rev: m.direction(to)}
+	r.Export = flow.Export{Exporter: m.exporter, Sampling: m.sampling, Version: m.version}
+	if m.packets[1] > 0 {
 		r.First, r.Last = min(r.First, m.firsts[1]), max(r.Last, m.lasts[1])
 	}
-	r.End = flow.Idle // what continues it is not told
-	if m.backwards() {
-		r.Key, r.Fwd, r.Rev = r.Reverse(), r.Rev, r.Fwd
+	if from == 1 {
+		r.Key = m.key.Reverse()
 	}
 	t.met(r)
+}
+
+func (m *meeting) direction(side int) flow.Side {
+	return flow.Side{Packets: uint64(m.packets[side]), Bytes: m.bytes[side], Flags: m.flags[side]}
 }
 
 // backwards reports whether the direction that came first is that of the
 // server. TCP flags tell most, then the ports, since the two times may be of
 // different clocks and are seldom finer than a millisecond.
 func (m *meeting) backwards() bool {
-	r := &m.flow
-	answered := r.Rev.Packets > 0
-	if r.Proto == protoTCP {
-		if fwd, rev := asks(r.Fwd.Flags), answered && asks(r.Rev.Flags); fwd != rev {
+	answered := m.packets[1] > 0
+	if m.key.Proto == protoTCP {
+		if fwd, rev := opens(m.flags[0]), answered && opens(m.flags[1]); fwd != rev {
 			return rev
 		}
-		if fwd, rev := replying(r.Fwd.Flags), answered && replying(r.Rev.Flags); fwd != rev {
+		if fwd, rev := replying(m.flags[0]), answered && replying(m.flags[1]); fwd != rev {
 			return fwd
 		}
 	}
 	lead := m.firsts[1] - m.firsts[0]
-	switch from, to := r.SrcPort < portsServed, r.DstPort < portsServed; {
+	switch from, to := m.key.SrcPort < portsServed, m.key.DstPort < portsServed; {
 	case answered && lead < -sureGap:
 		return true
 	case answered && lead > sureGap:
@@ -224,15 +233,13 @@ func (m *meeting) backwards() bool {
 		return from
 	case answered && lead != 0:
 		return lead < 0
-	case r.SrcPort != r.DstPort:
-		return r.SrcPort < r.DstPort
 	}
-	return false
+	return m.key.SrcPort < m.key.DstPort
 }
 
-// asks reports whether only a client sends such flags: it never got an answer,
-// or broke off at it.
-func asks(f packet.Flags) bool { return f&(packet.SYN|packet.ACK) == packet.SYN }
+// opens reports whether the flags are those of a client that never got an
+// answer, or broke off at it.
+func opens(f packet.Flags) bool { return f&tcpFlags&^packet.RST == packet.SYN }
 
 // replying reports whether only a server sends them: it accepted and heard no
 // more, or refused.

@@ -32,8 +32,8 @@ const (
 
 // attempt is a port of a host that a source tried with one technique.
 type attempt struct {
-	at      int64
-	certain bool // that it failed
+	at      int64 // when it counted last
+	certain int64 // when it counted as failed for certain; 0: never
 }
 
 // portFan is what one source tried on one port of all hosts.
@@ -60,14 +60,15 @@ type exportScans struct {
 	hash     hasher
 	episodes *episodes
 	slow     *slowScans
+	floods   *exportFloods
 	attempts *cache[attempt]
 	fans     *cache[portFan]
 	pairs    *cache[hostPair]
 }
 
-func newExportScans(h hasher, e *episodes, slow *slowScans) *exportScans {
+func newExportScans(h hasher, e *episodes, slow *slowScans, floods *exportFloods) *exportScans {
 	return &exportScans{
-		hash: h, episodes: e, slow: slow, attempts: newCache[attempt](maxExportContacts),
+		hash: h, episodes: e, slow: slow, floods: floods, attempts: newCache[attempt](maxExportContacts),
 		fans: newCache[portFan](maxExportFans), pairs: newCache[hostPair](maxExportPairs),
 	}
 }
@@ -84,9 +85,9 @@ type try struct {
 	at       int64
 }
 
-// direction judges one direction of a TCP flow by its flags.
+// direction judges one direction of a flow, if it is of TCP, by its flags.
 func (s *exportScans) direction(r *flow.Record, now int64) {
-	if !r.Ports || many(r.Dst) || r.Src == r.Dst {
+	if r.Proto != protoTCP || !r.Ports || many(r.Dst) || r.Src == r.Dst {
 		return
 	}
 	t := try{src: r.Src, dst: r.Dst, port: r.DstPort, sampled: sampled(r), at: r.First}
@@ -94,7 +95,7 @@ func (s *exportScans) direction(r *flow.Record, now int64) {
 	few := r.Fwd.Packets <= fewProbes*uint64(max(r.Export.Sampling, 1))
 	outward := !t.sampled && r.SrcPort > r.DstPort // as clients do: the rest may be answers
 	switch {
-	case asks(flags):
+	case opens(flags):
 		t.how, t.plain, t.half = synProbe, plainSYN(r), flags&packet.RST != 0
 		t.certain = t.half
 	case !few:
@@ -152,15 +153,14 @@ func (s *exportScans) met(r *flow.Record, now int64) {
 		t.how = udpProbe
 		s.failed(&t, now)
 	case r.Proto != protoTCP:
-	case asks(r.Fwd.Flags):
+	case opens(r.Fwd.Flags):
 		if answered && r.Rev.Flags&(packet.SYN|packet.RST) == packet.RST {
 			t.how, t.plain, t.certain = synProbe, plainSYN(r), true
 			s.failed(&t, now)
 		}
-		s.slow.contact(r.Src, r.Dst, r.DstPort, true, r.Last)
-	case r.Fwd.Packets == 0 && answered && r.Rev.Flags&tcpFlags == packet.RST|packet.ACK:
-		t.how, t.plain = synProbe, true // the refusal tells of the contact
-		s.failed(&t, now)
+		if !s.floods.pressed(r) {
+			s.slow.contact(r.Src, r.Dst, r.DstPort, true, r.Last)
+		}
 	case answered && r.Fwd.Flags&(packet.SYN|packet.ACK) == packet.SYN|packet.ACK:
 		s.succeeded(r, now)
 	}
@@ -191,13 +191,15 @@ func (s *exportScans) failed(t *try, now int64) {
 	key := s.hash.of(source(t.src), t.dst, 23<<32|uint64(t.how)<<16|uint64(t.port))
 	a, fresh := s.attempts.get(key, now)
 	again := fresh || t.at-a.at >= int64(exportWindow)
-	if again {
-		*a = attempt{at: t.at}
-	}
-	surer := t.certain && !a.certain
-	a.certain = a.certain || t.certain
+	surer := t.certain && (a.certain == 0 || t.at-a.certain >= forgetTime)
 	if !again && !surer {
 		return
+	}
+	if again {
+		a.at = t.at
+	}
+	if surer {
+		a.certain = t.at
 	}
 	p, _ := s.pairs.get(s.pairKey(t.src, t.dst), now)
 	p.half = p.half || t.half

@@ -42,7 +42,14 @@ func newFlows(d *Detections, h home) *flows {
 // flow takes a contact that a host inside made: an answer and what follows a
 // cut are none, nor is a TCP connection whose beginning was not seen.
 func (f *flows) flow(r *flow.Record) {
-	if f.continues(r) || !r.Ports || !starts(r) || many(r.Dst) || !f.home.has(r.Src) {
+	if !f.continues(r) {
+		f.begun(r)
+	}
+}
+
+// begun takes a flow that is no part of another.
+func (f *flows) begun(r *flow.Record) {
+	if !r.Ports || !starts(r) || many(r.Dst) || !f.home.has(r.Src) {
 		return
 	}
 	now := max(f.clock, r.Last)
