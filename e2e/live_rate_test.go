@@ -36,7 +36,7 @@ func TestLiveEqualsFileAtSpeed(t *testing.T) {
 	l := wire(t)
 	p := l.vft("right", "standalone", "-i", "wire", "--traps", "0", "--flows", "--process", "off", "--data-dir", t.TempDir())
 	p.waitFor(p.err, 10*time.Second, "0 traps are open")
-	beside := start(t, "tcpdump", l.on("right", "tcpdump", "-i", "wire", "-nn", "-B", "65536", "-w", filepath.Join(t.TempDir(), "beside.pcap")))
+	beside := start(t, "tcpdump", l.on("right", "tcpdump", "-i", "wire", "-nn", "-B", "65536", "-c", fmt.Sprint(packets), "-w", filepath.Join(t.TempDir(), "beside.pcap")))
 	beside.waitFor(beside.err, 10*time.Second, "listening on")
 	sent := l.run("left", "tcpreplay", "--preload-pcap", fmt.Sprintf("--pps=%d", rate), "-i", "wire", file)
 	if reached := rateOf(t, sent); reached < 0.99*rate {
@@ -44,10 +44,10 @@ func TestLiveEqualsFileAtSpeed(t *testing.T) {
 	} else {
 		t.Logf("sent at %.0f packets per second", reached)
 	}
+	beside.wait(15 * time.Second) // it leaves unread what waits when it is told to stop
 	if state := p.stop(); state != 0 {
 		t.Errorf("standalone ended with %d", state)
 	}
-	beside.stop()
 
 	counted := countersOf(t, p, "capture")
 	if counted["capture_received"] != packets || counted["capture_delivered"] != packets || counted["capture_dropped"] != 0 {
