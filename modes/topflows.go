@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sort"
 	"strings"
 	"time"
@@ -85,9 +86,10 @@ type topTicker struct {
 	log  zerolog.Logger
 	on   func() bool // whether the log takes debug messages now; nil: never
 	next int64       // packet time of the next table; 0: none was due yet
+	last topFlows    // of the table before: where nothing moved, none is written
 }
 
-// tick is called when packets were seen up to now. Where no table is due, or
+// tick is called now and then, at packet time now. Where no table is due, or
 // nobody reads it, open is not called.
 func (t *topTicker) tick(now int64, open func(each func(*flow.Record))) {
 	if t.on == nil || now < t.next || !t.on() {
@@ -100,9 +102,10 @@ func (t *topTicker) tick(now int64, open func(each func(*flow.Record))) {
 	}
 	var top topFlows
 	open(top.add)
-	if len(top) == 0 {
+	if len(top) == 0 || slices.Equal(top, t.last) {
 		return
 	}
+	t.last = top
 	var table strings.Builder
 	top.write(&table)
 	t.log.Debug().Msg("the busiest of the open flows:\n" + strings.TrimSuffix(table.String(), "\n"))

@@ -1,7 +1,6 @@
 package modes
 
 import (
-	"bytes"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -90,6 +89,8 @@ func TestTopFlowsAsATable(t *testing.T) {
 func TestTopTicker(t *testing.T) {
 	const start = int64(1_700_000_000_000_000_000)
 	one := func(each func(*flow.Record)) { r := someFlow(1, 5); each(&r) }
+	bytes := uint64(0)
+	grows := func(each func(*flow.Record)) { bytes++; r := someFlow(1, bytes); each(&r) }
 	for _, c := range []struct {
 		why    string
 		debug  bool
@@ -99,13 +100,14 @@ func TestTopTicker(t *testing.T) {
 	}{
 		{"the first tick only starts the clock", true, one, []time.Duration{0}, 0},
 		{"before ten seconds there is nothing", true, one, []time.Duration{0, time.Second, 9999 * time.Millisecond}, 0},
-		{"every ten seconds one", true, one, []time.Duration{0, 10 * time.Second, 15 * time.Second, 20 * time.Second, 31 * time.Second}, 3},
-		{"a long silence is one, not many", true, one, []time.Duration{0, time.Hour, time.Hour + time.Second}, 1},
-		{"times that go back are none", true, one, []time.Duration{0, 10 * time.Second, 3 * time.Second, 12 * time.Second}, 1},
+		{"every ten seconds one", true, grows, []time.Duration{0, 10 * time.Second, 15 * time.Second, 20 * time.Second, 31 * time.Second}, 3},
+		{"a long jump is one, not many", true, grows, []time.Duration{0, time.Hour, time.Hour + time.Second}, 1},
+		{"nothing has moved", true, one, []time.Duration{0, 10 * time.Second, 20 * time.Second, 30 * time.Second}, 1},
+		{"times that go back are none", true, grows, []time.Duration{0, 10 * time.Second, 3 * time.Second, 12 * time.Second}, 1},
 		{"nobody asked for debug", false, one, []time.Duration{0, 10 * time.Second, 20 * time.Second}, 0},
 		{"no flow is open", true, func(func(*flow.Record)) {}, []time.Duration{0, 10 * time.Second}, 0},
 	} {
-		var log bytes.Buffer
+		var log strings.Builder
 		looked := 0
 		ticker := topTicker{log: zerolog.New(&log), on: func() bool { return c.debug }}
 		for _, at := range c.at {
