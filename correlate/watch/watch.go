@@ -37,7 +37,13 @@
 // Shard calls Interval before it marks the flow table, so Fresh gives every flow that
 // had a packet in the interval. The interval of Transfer must be a whole number of
 // those of the shard. At the end of a capture: Shard.Close, then Transfer.Flush and
-// Stats.Flush. TransferConfig.Carried feeds Exfiltration.
+// Stats.Flush. TransferConfig.Carried feeds Exfiltration and WeeklyTransfer.
+//
+// # WeeklyTransfer
+//
+// What each host sends each peer in an hour is held against the same hour of earlier
+// weeks. Captured flows come through TransferConfig.Carried, and the end of each interval
+// is told by Advance; exported flows come through Flow when they end.
 //
 // Nothing here starts a goroutine, opens anything or asks for the time. The same
 // input and seed give the same events.
