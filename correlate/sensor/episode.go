@@ -17,6 +17,7 @@ const (
 	maxDistinct = 1024 // that are counted one by one
 	updateEvery = 10 * time.Second
 	remember    = time.Minute // beyond the cool-down
+	wrongClock  = time.Hour   // flows are not that late
 )
 
 // ownDetails are the details that vft writes itself.
@@ -83,14 +84,15 @@ type episodes struct {
 	fired, updated, folded uint64
 }
 
-// cooling returns the episode whose cool-down keeps the key from firing at t.
-// One whose time is far from t was made by a wrong clock.
+// cooling returns the episode whose cool-down keeps the key from firing at t. A
+// flow that is late belongs to it too, but not one that is so far from it that a
+// wrong clock made the episode.
 func (e *episodes) cooling(key episodeKey, t int64) *episode {
 	ep := e.live[key]
 	if ep == nil {
 		return nil
 	}
-	if age := t - ep.fired; age >= int64(ep.by.CoolDown) || age <= -int64(ep.by.CoolDown) {
+	if age := t - ep.fired; age >= int64(ep.by.CoolDown) || age <= -int64(max(ep.by.CoolDown, wrongClock)) {
 		e.forget(ep)
 		return nil
 	}

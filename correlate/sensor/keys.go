@@ -5,7 +5,7 @@ package sensor
 type key struct {
 	hash   uint64
 	newest int64  // flow time of the newest flow, milliseconds
-	oldest uint32 // that of the first note, which stands elsewhere
+	oldest uint32 // that of the first note, which stands elsewhere; when a session began
 	used   uint32 // when a flow came last, by Set.Advance, seconds
 	flows  uint32 // in the window
 	log    log

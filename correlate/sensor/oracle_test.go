@@ -41,7 +41,7 @@ func (n *naive) flow(t *rapid.T, key string, r flow.Record) {
 	if now == nil || !holdsFor(t, n.text, now) {
 		return
 	}
-	if k.hot && r.Last-k.fired < n.coolDown && r.Last-k.fired > -n.coolDown {
+	if k.hot && r.Last-k.fired < n.coolDown && r.Last-k.fired > -max(n.coolDown, int64(wrongClock)) {
 		return
 	}
 	k.hot, k.fired = true, r.Last

@@ -156,7 +156,10 @@ func (w *watcher) insert(slot int, r record) bool {
 	}
 	w.add(slot, r, at)
 	if k.log.n > w.most {
-		w.dropFirst(slot)
+		began := k.oldest
+		if w.dropFirst(slot); w.window.kind == session {
+			k.oldest = began // the session goes on
+		}
 	}
 	return true
 }
