@@ -20,6 +20,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
+	"vft/retry"
 	"vft/throttle"
 )
 
@@ -58,9 +59,9 @@ type Config struct {
 type Notifier struct {
 	config    Config
 	queue     *queue
-	wait      backoff       // between two attempts to connect
-	refused   backoff       // the same, where the broker refuses the user
-	again     backoff       // between a refused message and the next
+	wait      retry.Backoff // between two attempts to connect
+	refused   retry.Backoff // the same, where the broker refuses the user
+	again     retry.Backoff // between a refused message and the next
 	setup     time.Duration // until a broker must have let us in
 	quiet     time.Duration // between two calls of OnDrop
 	lines     throttle.Throttle
@@ -93,9 +94,9 @@ func New(c Config) *Notifier {
 	}
 	return &Notifier{
 		config: c, queue: newQueue(c.Max, c.MaxBytes), setup: 15 * time.Second, quiet: time.Minute,
-		wait:    backoff{least: 250 * time.Millisecond, most: 10 * time.Second, random: c.Random},
-		refused: backoff{least: 5 * time.Second, most: time.Minute, random: c.Random},
-		again:   backoff{least: 250 * time.Millisecond, most: 10 * time.Second, random: c.Random},
+		wait:    retry.Backoff{Least: 250 * time.Millisecond, Most: 10 * time.Second, Random: c.Random},
+		refused: retry.Backoff{Least: 5 * time.Second, Most: time.Minute, Random: c.Random},
+		again:   retry.Backoff{Least: 250 * time.Millisecond, Most: 10 * time.Second, Random: c.Random},
 	}
 }
 

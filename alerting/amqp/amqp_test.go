@@ -70,7 +70,7 @@ func start(t testing.TB, c Config, tune ...func(*Notifier)) *running {
 	log := &lines{}
 	c.Log = zerolog.New(log)
 	n := New(c)
-	n.wait.least, n.wait.most = time.Millisecond, 20*time.Millisecond
+	n.wait.Least, n.wait.Most = time.Millisecond, 20*time.Millisecond
 	n.refused, n.again = n.wait, n.wait
 	for _, f := range tune {
 		f(n)
@@ -330,22 +330,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestBackoff(t *testing.T) {
-	half := backoff{least: 250 * time.Millisecond, most: 10 * time.Second, random: func() float64 { return 0.5 }}
-	for _, c := range []struct {
-		why    string
-		failed int
-		want   time.Duration
-	}{
-		{"half of the first span", 0, 125 * time.Millisecond},
-		{"it doubles", 1, 250 * time.Millisecond},
-		{"up to the longest", 6, 5 * time.Second},
-		{"and no longer, after any number of failures", 1 << 40, 5 * time.Second},
-	} {
-		if got := half.after(c.failed); got != c.want {
-			t.Errorf("%s: after %d failures %v, want %v", c.why, c.failed, got, c.want)
-		}
-	}
+func TestRefusalsWait(t *testing.T) {
 	n := New(Config{Random: func() float64 { return 0 }})
 	if got := n.until(refusal{errors.New("no")}, 0); got != 0 {
 		t.Errorf("the first refusal waits %v", got)

@@ -20,7 +20,7 @@ func (n *Notifier) carry(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 		n.complain(err)
-		if n.queue.totals().delivered != before || n.config.Now().Sub(began) > n.wait.most {
+		if n.queue.totals().delivered != before || n.config.Now().Sub(began) > n.wait.Most {
 			failed = 0 // it worked for a while
 		}
 		if !n.pause(ctx, stop, n.until(err, failed)) {
@@ -34,9 +34,9 @@ func (n *Notifier) carry(ctx context.Context, stop <-chan struct{}) error {
 // connection as it drops one whose password is wrong.
 func (n *Notifier) until(err error, failed int) time.Duration {
 	if isRefusal(err) && failed > 0 {
-		return n.refused.least/2 + n.refused.after(failed)
+		return n.refused.Least/2 + n.refused.After(failed)
 	}
-	return n.wait.after(failed)
+	return n.wait.After(failed)
 }
 
 // pause waits before the next attempt. It reports false when there is none to
@@ -108,22 +108,4 @@ func (n *Notifier) reportDrops(ctx context.Context) {
 		case <-time.After(n.quiet):
 		}
 	}
-}
-
-// backoff spaces attempts by exponential backoff with full jitter: a uniform
-// share of a span that doubles (Brooker, "Exponential Backoff And Jitter",
-// AWS Architecture Blog, 2015), so that many sensors do not return together.
-type backoff struct {
-	least, most time.Duration // the first and the longest span
-	random      func() float64
-}
-
-// after returns how long to wait after that many failures in a row, the first
-// being 0.
-func (b backoff) after(failed int) time.Duration {
-	span := b.most
-	if failed < 20 && b.least<<failed < b.most {
-		span = b.least << failed
-	}
-	return time.Duration(b.random() * float64(span))
 }

@@ -160,7 +160,7 @@ func (p *publisher) settle(c amqp091.Confirmation) error {
 func (p *publisher) refuse() {
 	if !p.paused {
 		p.paused = true
-		p.resume.Reset(p.n.again.after(p.refused))
+		p.resume.Reset(p.n.again.After(p.refused))
 		p.refused++
 	}
 	p.most = 1
