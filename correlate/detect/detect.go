@@ -31,6 +31,11 @@ type Config struct {
 	// Off names the detections that are not wanted, by the sensor of their
 	// records: "scan", "flood", ...
 	Off []string
+	// Exported, unless nil, gets each direction of each exported flow once, whatever
+	// number of exporters told of it, with its times corrected by the clock of
+	// Advance: watch.Exported wants them. It must not keep them. What belongs to a
+	// flood of many sources is left out.
+	Exported func(*flow.Record)
 	// Emit gets every record, in order, on the goroutine that calls Packet,
 	// Flow, Advance or Close.
 	Emit event.Emit
@@ -61,6 +66,7 @@ type Detections struct {
 	brute     *bruteForce
 	flows     *flows
 	exports   *exports // nil until the first exported flow
+	exported  func(*flow.Record)
 
 	onFlow    []func(*flow.Record)
 	onAdvance []func(now int64)
@@ -70,7 +76,7 @@ type Detections struct {
 
 // New returns Detections that have seen nothing.
 func New(cfg Config) *Detections {
-	d := &Detections{hash: newHasher(cfg.Seed), episodes: newEpisodes(&cfg)}
+	d := &Detections{hash: newHasher(cfg.Seed), episodes: newEpisodes(&cfg), exported: cfg.Exported}
 	home := newHome(cfg.Home)
 	d.floods = newFloods(d.hash, d.episodes)
 	d.slow = newSlowScans(cfg.Seed, d.episodes, home, d.floods)

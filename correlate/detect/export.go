@@ -46,7 +46,8 @@ type exports struct {
 	move      func(now int64) int64 // the clock of all detections
 	still     int                   // records since Advance was called
 	exporters *cache[exporter]
-	latest    *exporter // of them
+	latest    *exporter          // of them
+	tell      func(*flow.Record) // Config.Exported
 	meetings  *meetings
 	scans     *exportScans
 	floods    *exportFloods
@@ -60,7 +61,7 @@ type exports struct {
 }
 
 func newExports(d *Detections) *exports {
-	x := &exports{flows: d.flows, episodes: d.episodes, hash: d.hash, clock: d.clock, move: d.at, exporters: newCache[exporter](maxExporters)}
+	x := &exports{flows: d.flows, episodes: d.episodes, hash: d.hash, clock: d.clock, move: d.at, tell: d.exported, exporters: newCache[exporter](maxExporters)}
 	if d.clock == 0 {
 		x.still = stillRun
 	}
@@ -119,6 +120,9 @@ func (x *exports) direction(e *exporter, shift int64) {
 	m, role := x.meetings.meet(r, e.hash, x.clock)
 	if role == duplicate {
 		return
+	}
+	if x.tell != nil {
+		x.tell(r)
 	}
 	x.floods.direction(r, m, role, kind, x.clock)
 	x.amplify.direction(r, x.clock)

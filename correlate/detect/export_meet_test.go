@@ -145,3 +145,30 @@ func TestExportedBeaconAndNewPeer(t *testing.T) {
 		t.Errorf("new peers: %v", got)
 	}
 }
+
+// Config.Exported gets each direction once, with corrected times.
+func TestExportedDirections(t *testing.T) {
+	const off = 48 * hour
+	var got []flow.Record
+	x := newExported(t, Config{Exported: func(r *flow.Record) { got = append(got, *r) }})
+	ask := half("10.0.0.5", 40000, "203.0.113.7", 443, protoTCP, whole, 8, 900, flowEpoch)
+	elsewhere := ask
+	elsewhere.Export.Exporter = address("192.0.2.2")
+	elsewhere.First, elsewhere.Last = flowEpoch+off, flowEpoch+off
+	both := half("10.0.0.6", 40000, "203.0.113.7", 443, protoTCP, whole, 8, 900, flowEpoch)
+	both.Rev = flow.Side{Packets: 7, Bytes: 5000}
+	for _, r := range []flow.Record{ask, elsewhere, back(ask, whole, 7, 5000), both} {
+		x.Flow(&r)
+	}
+	bytes, packets := uint64(0), uint64(0)
+	for _, r := range got {
+		bytes += r.Bytes()
+		packets += r.Packets()
+		if r.Rev != (flow.Side{}) || r.First != flowEpoch {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(got) != 4 || bytes != 2*5900 || packets != 30 {
+		t.Errorf("%d directions with %d packets, %d bytes", len(got), packets, bytes)
+	}
+}
