@@ -11,7 +11,7 @@ import (
 // for seconds, so bytes are counted in ten of them, against those that the host
 // sent to the service in the same time.
 const (
-	maxExportReflected = 1 << 12 // 112 bytes each
+	maxExportReflected = 1 << 12 // 120 bytes each, with its key
 	exportReflectTime  = 10      // seconds
 	exportReflected    = exportReflectTime * reflectedBytes
 	exportReflectMore  = exportReflectTime * reflectedMore

@@ -21,9 +21,9 @@ const (
 	exportPorts  = 15
 	exportWindow = 5 * time.Minute
 
-	maxExportContacts = 1 << 16 // 40 bytes each, with its key
-	maxExportFans     = 1 << 13 // 200 bytes each
-	maxExportPairs    = 1 << 14 // 100 bytes each
+	maxExportContacts = 1 << 16 // 32 bytes each, with its key
+	maxExportFans     = 1 << 13 // 176 bytes each
+	maxExportPairs    = 1 << 14 // 80 bytes each
 
 	plainSYN4 = 20 + 32 // a SYN of a stack has options: 12 bytes at least
 	plainSYN6 = 40 + 32
