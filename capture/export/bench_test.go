@@ -53,3 +53,19 @@ func TestDecodingAllocatesNothing(t *testing.T) {
 		}
 	}
 }
+
+// Fields of variable length, both directions, samplers, pieces of packets and
+// repeated templates cost no allocation either.
+func TestDecodingAllAllocatesNothing(t *testing.T) {
+	for version, whole := range samples() {
+		if version == flow.IPFIX {
+			whole = bytes.Clone(whole[:len(whole)-8]) // without the withdrawal
+			be.PutUint16(whole[2:], uint16(len(whole)))
+		}
+		d := NewDecoder(Config{})
+		into := d.Datagram(router, whole, sentAt.UnixNano(), make([]flow.Record, 0, 64))
+		if got := testing.AllocsPerRun(100, func() { into = d.Datagram(router, whole, sentAt.UnixNano(), into[:0]) }); got != 0 || len(into) < 2 {
+			t.Errorf("%v: %v allocations, %d records", version, got, len(into))
+		}
+	}
+}

@@ -3,7 +3,8 @@
 // into flow records; collectors bring the datagrams.
 //
 // Templates belong to an exporter: to its address, its source id or observation
-// domain, and its protocol. All memory that datagrams can make grow is bounded.
+// domain, and its protocol; where two ports give an id two meanings, to the port.
+// All memory that datagrams can make grow is bounded.
 package export
 
 import (
@@ -84,11 +85,11 @@ func (d *Decoder) Datagram(from netip.AddrPort, b []byte, now int64, into []flow
 	before := len(into)
 	switch protocol(b) {
 	case flow.NetFlow1, flow.NetFlow5, flow.NetFlow7:
-		into = d.fixed(from.Addr(), b, now, into)
+		into = d.fixed(from, b, now, into)
 	case flow.NetFlow9:
-		into = d.netflow9(from.Addr(), b, now, into)
+		into = d.netflow9(from, b, now, into)
 	case flow.IPFIX:
-		into = d.ipfix(from.Addr(), b, now, into)
+		into = d.ipfix(from, b, now, into)
 	case flow.SFlow5:
 		into = d.sflow(from, b, now, into)
 	default:

@@ -41,16 +41,17 @@ func (d *Decoder) Exporters() iter.Seq[Exporter] {
 }
 
 func (e *exporter) view() Exporter {
+	seq := e.seq.sum()
 	return Exporter{
 		Address: e.addr, Agent: e.agent, Domain: e.domain, Version: e.version,
 		Last: e.last, Sampling: e.rate(0), Skew: e.skew, Templates: len(e.templates),
 		Datagrams: e.datagrams, Records: e.records,
-		Sent: e.seq.sent, Lost: e.seq.lost(), Restarts: e.seq.restarts, Missing: e.missing,
+		Sent: seq.sent, Lost: seq.before, Restarts: seq.restarts, Missing: e.missing,
 	}
 }
 
-// exporterKey is what templates, sampling and sequence numbers belong to. The
-// port is not part of it: line cards of one router send from several.
+// exporterKey is what templates and sampling belong to. The port is not part of
+// it: line cards of one router send from several.
 type exporterKey struct {
 	addr    packet.Addr
 	agent   packet.Addr // of sFlow: for whom addr sends, which tells sequences apart; else zero
@@ -62,8 +63,9 @@ type exporter struct {
 	exporterKey
 	last      int64 // arrival of the last datagram
 	skew      int64 // see clock
-	seq       sequence
-	templates map[uint16]*template
+	seq       sequences
+	templates map[templateKey]*template
+	shared    bool   // ports give an id different meanings
 	fields    int    // of all templates
 	started   uint64 // milliseconds since 1970, as an IPFIX option told; 0: not known
 	sampling  sampling

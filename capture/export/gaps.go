@@ -29,7 +29,7 @@ func (d *Decoder) Gaps() iter.Seq[Gap] {
 	return func(yield func(Gap) bool) {
 		for e := d.exporters.first; e != nil; e = e.next {
 			l := e.gapSince()
-			lost := l.Share() > Tolerated && l.NewlyLost > uint64(e.seq.most)
+			lost := l.Share() > Tolerated && l.NewlyLost > uint64(e.seq.sum().most)
 			if (lost || l.NewlyMissing > 0) && !yield(l) {
 				return
 			}
@@ -43,7 +43,8 @@ type loss struct{ lost, sent, missing uint64 }
 // gapSince returns what was lost since the last call. Datagrams that come late
 // take back what was reported as lost, but no report is negative.
 func (e *exporter) gapSince() Gap {
-	now := loss{e.seq.lost(), e.seq.sent, e.missing}
+	seq := e.seq.sum()
+	now := loss{seq.before, seq.sent, e.missing}
 	then := e.reported
 	e.reported = now
 	return Gap{

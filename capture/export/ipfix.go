@@ -9,7 +9,7 @@ import (
 
 // ipfix decodes an IPFIX message (RFC 7011). Its sequence number counts the
 // records that were sent before, those of options too.
-func (d *Decoder) ipfix(from netip.Addr, b []byte, now int64, into []flow.Record) []flow.Record {
+func (d *Decoder) ipfix(from netip.AddrPort, b []byte, now int64, into []flow.Record) []flow.Record {
 	const header = 16
 	if len(b) < header {
 		d.counts[shortHeader]++
@@ -21,12 +21,13 @@ func (d *Decoder) ipfix(from netip.Addr, b []byte, now int64, into []flow.Record
 		b = b[:max(length, header)]
 	}
 	sent, seq := binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:])
-	e := d.exporter(from, binary.BigEndian.Uint32(b[12:]), flow.IPFIX, now)
-	m := message{exporter: e, now: now, left: MaxRecords, clock: d.clock(e, int64(sent)*second, now, 0)}
+	e := d.exporter(from.Addr(), binary.BigEndian.Uint32(b[12:]), flow.IPFIX, now)
+	m := message{exporter: e, port: from.Port(), now: now, left: MaxRecords, clock: d.clock(e, int64(sent)*second, now, 0)}
 	into = d.sets(&m, b[header:], into)
-	e.seq.saw(seq, uint32(m.decoded))
+	numbers := e.seq.of(from.Port())
+	numbers.saw(seq, uint32(m.decoded))
 	if m.unsure {
-		e.seq.unsure()
+		numbers.unsure()
 	}
 	return into
 }

@@ -2,7 +2,6 @@ package export
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"vft/capture/flow"
 )
@@ -11,6 +10,7 @@ import (
 type message struct {
 	*exporter
 	clock
+	port    uint16 // that it came from
 	now     int64
 	left    int  // records that may still be decoded
 	decoded int  // records of any kind, for sequence numbers that count them
@@ -60,7 +60,7 @@ func (d *Decoder) set(m *message, id uint16, content []byte, into []flow.Record)
 
 // dataSet decodes a set of records, or keeps it until its template comes.
 func (d *Decoder) dataSet(m *message, id uint16, set []byte, into []flow.Record) []flow.Record {
-	t := m.templates[id]
+	t := m.template(id, m.port)
 	if t == nil {
 		m.unsure = true
 		d.keep(m, id, set)
@@ -83,81 +83,12 @@ func (d *Decoder) templates(m *message, options bool, set []byte, into []flow.Re
 		}
 		set = set[len(def.raw):]
 		if m.version == flow.IPFIX && def.fields == 0 {
-			d.withdraw(m.exporter, def)
+			d.withdraw(m.exporter, m.port, def)
 			continue
 		}
-		if d.learn(m.exporter, def, m.now) {
+		if d.learn(m.exporter, m.port, def, m.now) {
 			into = d.release(m, def.id, into)
 		}
 	}
 	return into
-}
-
-// withdraw forgets a template (RFC 7011 section 8.1). The id of the set itself
-// means all templates of its kind.
-func (d *Decoder) withdraw(e *exporter, def definition) {
-	d.counts[templatesWithdrawn]++
-	for id, t := range e.templates {
-		if id == def.id || def.id < 256 && t.options == def.options {
-			d.drop(e, t)
-		}
-	}
-}
-
-// learn takes a template, in place of one with the same id, and reports whether
-// its id was not known before.
-func (d *Decoder) learn(e *exporter, def definition, now int64) bool {
-	old := e.templates[def.id]
-	if old != nil && old.options == def.options && slices.Equal(old.raw, def.raw) {
-		old.defined = now
-		return false
-	}
-	t, ok := compile(e.version, def)
-	if !ok {
-		d.counts[badTemplate]++
-		return false
-	}
-	t.defined = now
-	if old != nil {
-		d.drop(e, old)
-	}
-	d.makeRoom(e, t.cost())
-	if e.templates == nil {
-		e.templates = map[uint16]*template{}
-	}
-	e.templates[t.id] = t
-	e.fields += t.cost()
-	d.exporters.fields += t.cost()
-	return old == nil
-}
-
-// makeRoom drops what is over the limits once a template of that cost comes to e.
-func (d *Decoder) makeRoom(e *exporter, cost int) {
-	if len(e.templates) >= d.cfg.MaxTemplates {
-		d.dropOldest(e)
-	}
-	for d.exporters.fields+cost > d.cfg.MaxFields && d.exporters.last != e {
-		d.counts[exportersEvicted]++
-		d.forget(d.exporters.last)
-	}
-	for d.exporters.fields+cost > d.cfg.MaxFields && len(e.templates) > 0 {
-		d.dropOldest(e)
-	}
-}
-
-func (d *Decoder) dropOldest(e *exporter) {
-	var oldest *template
-	for _, t := range e.templates {
-		if oldest == nil || t.defined < oldest.defined || t.defined == oldest.defined && t.id < oldest.id {
-			oldest = t
-		}
-	}
-	d.drop(e, oldest)
-	d.counts[templatesEvicted]++
-}
-
-func (d *Decoder) drop(e *exporter, t *template) {
-	delete(e.templates, t.id)
-	e.fields -= t.cost()
-	d.exporters.fields -= t.cost()
 }

@@ -26,7 +26,7 @@ func layoutOf(v flow.Version) layout {
 
 // fixed decodes NetFlow 1, 5 and 7, whose records always look the same. The
 // formats are those of Cisco's NetFlow Services Solutions Guide, appendix B.
-func (d *Decoder) fixed(from netip.Addr, b []byte, now int64, into []flow.Record) []flow.Record {
+func (d *Decoder) fixed(from netip.AddrPort, b []byte, now int64, into []flow.Record) []flow.Record {
 	version := protocol(b)
 	l := layoutOf(version)
 	if len(b) < l.header {
@@ -55,15 +55,15 @@ func (d *Decoder) fixed(from netip.Addr, b []byte, now int64, into []flow.Record
 // fixedHeader takes what the header of a datagram says. That of NetFlow 1 is
 // shorter, and only that of NetFlow 5 has the engine and the sampling, of which
 // the upper two bits are the mode.
-func (d *Decoder) fixedHeader(from netip.Addr, version flow.Version, header []byte, count int, now int64) (*exporter, clock) {
+func (d *Decoder) fixedHeader(from netip.AddrPort, version flow.Version, header []byte, count int, now int64) (*exporter, clock) {
 	var domain uint32
 	if version == flow.NetFlow5 {
 		domain = uint32(binary.BigEndian.Uint16(header[20:]))
 	}
-	e := d.exporter(from, domain, version, now)
+	e := d.exporter(from.Addr(), domain, version, now)
 	e.records += uint64(count)
 	if version != flow.NetFlow1 {
-		e.seq.saw(binary.BigEndian.Uint32(header[16:]), uint32(count))
+		e.seq.of(from.Port()).saw(binary.BigEndian.Uint32(header[16:]), uint32(count))
 	}
 	if version == flow.NetFlow5 {
 		e.sampling.general = uint32(binary.BigEndian.Uint16(header[22:])) & 0x3fff

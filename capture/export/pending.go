@@ -18,7 +18,7 @@ type waitingSet struct {
 	exporter *exporter // nil: decoded or dropped
 	clock    clock
 	came     int64
-	id       uint16
+	id, port uint16
 	data     []byte
 }
 
@@ -32,7 +32,7 @@ func (w *waitingSet) cost() int { return waitingCost + len(w.data) }
 // there is no room. One exporter gets a quarter of the room.
 func (d *Decoder) keep(m *message, id uint16, set []byte) {
 	d.expire(m.now)
-	w := &waitingSet{exporter: m.exporter, clock: m.clock, came: m.now, id: id}
+	w := &waitingSet{exporter: m.exporter, clock: m.clock, came: m.now, id: id, port: m.port}
 	cost := w.cost() + len(set)
 	if m.waitingBytes+cost > d.cfg.MaxPending/4 {
 		d.counts[pendingDropped]++
@@ -100,15 +100,16 @@ func (d *Decoder) release(m *message, id uint16, into []flow.Record) []flow.Reco
 	d.expire(m.now)
 	var ready []*waitingSet
 	m.waiting = slices.DeleteFunc(m.waiting, func(w *waitingSet) bool {
-		if w.id == id {
+		known := w.id == id && m.template(id, w.port) != nil
+		if known {
 			ready = append(ready, w)
 		}
-		return w.id == id
+		return known
 	})
 	for _, w := range ready {
 		d.counts[pendingDecoded]++
-		old := message{exporter: m.exporter, clock: w.clock, now: w.came, left: MaxRecords}
-		into = d.data(&old, m.templates[id], w.data, into)
+		old := message{exporter: m.exporter, port: w.port, clock: w.clock, now: w.came, left: MaxRecords}
+		into = d.data(&old, m.template(id, w.port), w.data, into)
 		d.settle(w)
 	}
 	return into

@@ -13,11 +13,15 @@ type sequence struct {
 	went  uint64 // units that the numbers went since the start
 	came  uint64 // units that came since then
 	late  uint8  // datagrams in a row that were behind
-	most  uint32 // units in one datagram
+	tally
+}
 
+// tally is what a sequence tells.
+type tally struct {
 	sent     uint64 // units that came since ever
 	before   uint64 // units lost before the start
 	restarts uint64
+	most     uint32 // units in one datagram
 }
 
 const (
@@ -66,4 +70,50 @@ func (s *sequence) unsure() { s.known = false }
 // lost returns how many units are missing.
 func (s *sequence) lost() uint64 {
 	return s.before + s.went - min(s.went, s.came)
+}
+
+// sequences are those of the ports that an exporter sends from: two programs on
+// one host count each for itself.
+type sequences struct {
+	ports [4]struct {
+		port uint16
+		used bool
+		sequence
+	} // latest first; more ports take turns, and nothing is measured between them
+	gone tally // of ports that were pushed out
+}
+
+// of returns the sequence of a port. It is valid until the next call.
+func (s *sequences) of(port uint16) *sequence {
+	if s.ports[0].used && s.ports[0].port == port {
+		return &s.ports[0].sequence
+	}
+	i := 1
+	for i < len(s.ports)-1 && (!s.ports[i].used || s.ports[i].port != port) {
+		i++
+	}
+	found := s.ports[i]
+	if !found.used || found.port != port {
+		s.gone.add(&found.sequence)
+		found.port, found.used, found.sequence = port, true, sequence{}
+	}
+	copy(s.ports[1:i+1], s.ports[:i])
+	s.ports[0] = found
+	return &s.ports[0].sequence
+}
+
+// sum returns what all ports tell; before is what was lost.
+func (s *sequences) sum() tally {
+	all := s.gone
+	for i := range s.ports {
+		all.add(&s.ports[i].sequence)
+	}
+	return all
+}
+
+func (t *tally) add(s *sequence) {
+	t.sent += s.sent
+	t.before += s.lost()
+	t.restarts += s.restarts
+	t.most = max(t.most, s.most)
 }

@@ -26,7 +26,7 @@ func (d *Decoder) sflow(from netip.AddrPort, b []byte, now int64, into []flow.Re
 		return into
 	}
 	e := d.known(exporterKey{packet.AddrFrom(from.Addr()), h.agent, h.subAgent, flow.SFlow5}, now)
-	e.seq.saw(h.sequence, 1)
+	e.seq.of(from.Port()).saw(h.sequence, 1)
 	before := len(into)
 	for range h.samples {
 		kind, sample, rest, ok := item(b)

@@ -1,6 +1,8 @@
 package export
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"maps"
 	"net/netip"
@@ -37,6 +39,7 @@ type SamplerState struct {
 
 // TemplateState is a template as the exporter sent it.
 type TemplateState struct {
+	Port    uint16 `json:"port"` // that it came from
 	Options bool   `json:"options,omitempty"`
 	Record  []byte `json:"record"` // the template record, from its id on
 	Defined int64  `json:"defined"`
@@ -61,10 +64,12 @@ func (e *exporter) save() ExporterState {
 	for _, one := range e.sampling.some {
 		s.Samplers = append(s.Samplers, SamplerState{scopeNames[one.scope], one.id, one.rate})
 	}
-	for _, id := range slices.Sorted(maps.Keys(e.templates)) {
-		t := e.templates[id]
-		s.Templates = append(s.Templates, TemplateState{t.options, t.raw, t.defined})
+	for t := range maps.Values(e.templates) {
+		s.Templates = append(s.Templates, TemplateState{t.port, t.options, t.raw, t.defined})
 	}
+	slices.SortFunc(s.Templates, func(a, b TemplateState) int { // those of one port behind those of every port
+		return cmp.Or(cmp.Compare(a.Defined, b.Defined), bytes.Compare(a.Record, b.Record))
+	})
 	return s
 }
 
@@ -142,6 +147,6 @@ func (d *Decoder) restoreTemplate(e *exporter, s TemplateState) bool {
 	if !ok || len(def.raw) != len(s.Record) {
 		return false
 	}
-	d.learn(e, def, s.Defined)
-	return e.templates[def.id] != nil
+	d.learn(e, s.Port, def, s.Defined)
+	return e.template(def.id, s.Port) != nil
 }

@@ -24,6 +24,8 @@ const (
 // what a flow needs.
 type template struct {
 	id       uint16
+	key      templateKey
+	port     uint16 // that it came from
 	options  bool
 	variable bool // some field has its length in the record
 	size     int  // bytes of a record, padding not counted; the least when variable

@@ -101,6 +101,61 @@ func TestTemplatesOfOthers(t *testing.T) {
 	}
 }
 
+// Two programs behind one address and domain give an id two meanings; each keeps
+// its own, and its own sequence. A port that defines nothing uses what there is.
+func TestTemplatesOfPorts(t *testing.T) {
+	a, b, c := netip.MustParseAddrPort("127.0.0.1:1000"), netip.MustParseAddrPort("127.0.0.1:2000"), netip.MustParseAddrPort("127.0.0.1:3000")
+	reversed := append([]spec{{12, 4, 0}, {8, 4, 0}}, usual[2:]...)
+	templateA, templateB := set(0, templateOf(256, usual...)), set(0, templateOf(256, reversed...))
+	check := func(d *Decoder, why string) {
+		t.Helper()
+		for i, from := range []netip.AddrPort{a, b, a, c, b} {
+			want := []string{"10.0.0.1", "10.0.0.2", "10.0.0.1", "10.0.0.1", "10.0.0.2"}[i]
+			if got := d.Datagram(from, netflow9Of(0, 0, set(256, usualRecord())), 0, nil); len(got) != 1 || got[0].Src != addr(want) {
+				t.Errorf("%s: from %v: %+v, want source %s", why, from, got, want)
+			}
+		}
+	}
+	d := NewDecoder(Config{})
+	d.Datagram(a, netflow9Of(0, 0, templateA), 0, nil)
+	d.Datagram(b, netflow9Of(0, 0, templateB), 0, nil)
+	check(d, "both defined")
+	d.Datagram(a, netflow9Of(0, 0, templateA), second, nil)
+	d.Datagram(b, netflow9Of(0, 0, templateB), second, nil)
+	check(d, "again")
+	after := NewDecoder(Config{})
+	if err := after.Restore(d.Save()); err != nil {
+		t.Fatal(err)
+	}
+	check(after, "after a restart")
+
+	d = NewDecoder(Config{})
+	for i := range uint32(100) {
+		d.Datagram(a, fixedDatagram(flow.NetFlow5, 1, 1000+i), 0, nil)
+		d.Datagram(b, fixedDatagram(flow.NetFlow5, 1, 5000+2*i), 0, nil)
+	}
+	for e := range d.Exporters() {
+		if e.Sent != 200 || e.Lost != 99 || e.Restarts != 0 {
+			t.Errorf("the sequences of two ports: %+v", e)
+		}
+	}
+	for i := range uint32(100) { // as a device does that takes another port for each datagram
+		d.Datagram(netip.AddrPortFrom(a.Addr(), uint16(9000+i)), fixedDatagram(flow.NetFlow5, 1, i*1000), 0, nil)
+	}
+	for e := range d.Exporters() {
+		if e.Sent != 300 || e.Lost != 99 || e.Restarts != 0 {
+			t.Errorf("a hundred ports: %+v", e)
+		}
+	}
+
+	d = NewDecoder(Config{})
+	d.Datagram(a, netflow9Of(0, 0, templateA), 0, nil)
+	d.Datagram(b, netflow9Of(0, 0, templateB), 2*heardOf, nil)
+	if got := d.Datagram(c, netflow9Of(0, 0, set(256, usualRecord())), 2*heardOf, nil); got[0].Src != addr("10.0.0.2") {
+		t.Errorf("two hours later the exporter sends from another port, and %+v", got)
+	}
+}
+
 func TestTemplateAnew(t *testing.T) {
 	d := NewDecoder(Config{})
 	feed(d, ipfixOf(1, 0, set(2, templateOf(256, modern...))))
@@ -191,7 +246,7 @@ func TestLimits(t *testing.T) {
 		t.Errorf("evictions are not counted: %v", counted(d))
 	}
 	last := d.exporters.first
-	if last.addr != addr("10.0.3.231") || last.templates[256+7] == nil {
+	if last.addr != addr("10.0.3.231") || last.template(256+7, 1) == nil {
 		t.Errorf("the last exporter lost its last template")
 	}
 }
