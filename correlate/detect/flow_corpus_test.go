@@ -20,9 +20,8 @@ import (
 	"vft/event"
 )
 
-// zeekFlows reads the connections of a Zeek conn.log in the order in which they
-// ended, as a flow table reports them.
-func zeekFlows(t testing.TB, path string) []flow.Record {
+// zeekLines reads the columns of a Zeek conn.log, see zeekFlow.
+func zeekLines(t testing.TB, path string) (all [][]string) {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
@@ -35,12 +34,21 @@ func zeekFlows(t testing.TB, path string) []flow.Record {
 			t.Fatal(err)
 		}
 	}
-	var all []flow.Record
 	for lines := bufio.NewScanner(in); lines.Scan(); {
 		if v := strings.Split(lines.Text(), "\t"); len(v) > 20 && v[0][0] != '#' {
-			if r, ok := zeekFlow(v); ok {
-				all = append(all, r)
-			}
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// zeekFlows reads the connections of a Zeek conn.log in the order in which they
+// ended, as a flow table reports them.
+func zeekFlows(t testing.TB, path string) (all []flow.Record) {
+	t.Helper()
+	for _, v := range zeekLines(t, path) {
+		if r, ok := zeekFlow(v); ok {
+			all = append(all, r)
 		}
 	}
 	slices.SortStableFunc(all, func(a, b flow.Record) int { return cmp.Compare(a.Last, b.Last) })
