@@ -109,7 +109,7 @@ func TestThresholdsOfEachVersion(t *testing.T) {
 	}
 	udp := func(n int, bytes uint64) (list []flow.Record) {
 		for i := range n {
-			r := tcp("10.0.0.9", "10.1.0.1", uint16(1+i), 0, bytes, int64(i))
+			r := tcp("10.0.0.9", "10.1.0.1", uint16(1+i), 0, bytes, int64(i)*1e6)
 			r.Proto = 17
 			list = append(list, r)
 		}
@@ -151,11 +151,15 @@ func TestThresholdsOfEachVersion(t *testing.T) {
 	} {
 		for _, v := range versions {
 			l := listen(t, parse(t, ""))
+			w := newWire(v)
 			for _, r := range c.flows {
-				l.give(as(v, r))
+				if slices.Contains([]flow.Version{flow.NetFlow5, flow.NetFlow9, flow.IPFIX, flow.SFlow5}, v) {
+					l.give(w.send(t, r))
+				} else {
+					l.give(as(v, r))
+				}
 			}
-			fired := l.fired()
-			fired = slices.DeleteFunc(fired, func(e event.Event) bool { return e.Threat.Type != c.kind })
+			fired := slices.DeleteFunc(l.fired(), func(e event.Event) bool { return e.Threat.Type != c.kind })
 			if len(fired) != c.want {
 				t.Errorf("%s by %q (%s): %d threats, want %d", c.kind, v, c.why, len(fired), c.want)
 			}
@@ -170,13 +174,15 @@ func TestCoolDown(t *testing.T) {
 		want  int
 	}{
 		{"in the cool-down", 599 * second, 1},
-		{"a nanosecond before its end", 600*second - 1, 1},
+		{"a millisecond before its end", 600*second - 1e6, 1},
 		{"at its end", 600 * second, 2},
 	} {
-		l := listen(t, parse(t, ""))
-		l.give(tcp("10.0.0.9", "10.1.0.1", 445, 2, 60, 0), tcp("10.0.0.9", "10.1.0.2", 445, 2, 60, c.again))
-		if n := len(l.fired()); n != c.want {
-			t.Errorf("%s: %d threats, want %d", c.why, n, c.want)
+		for _, v := range []flow.Version{flow.NetFlow5, flow.NetFlow9, flow.IPFIX, flow.SFlow5} {
+			l, w := listen(t, parse(t, "")), newWire(v)
+			l.give(w.send(t, tcp("10.0.0.9", "10.1.0.1", 445, 2, 60, 0)), w.send(t, tcp("10.0.0.9", "10.1.0.2", 445, 2, 60, c.again)))
+			if n := len(l.fired()); n != c.want {
+				t.Errorf("%s, %s: %d threats, want %d", c.why, v, n, c.want)
+			}
 		}
 	}
 }
