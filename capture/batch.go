@@ -6,12 +6,13 @@ import (
 )
 
 // Batch holds decoded packets together with their bytes, so that they outlive
-// the call that brought them. Packet i is Parsed[i] at Times[i]; what its user
-// learns of it goes to Touches[i].
+// the call that brought them. Packet i is Parsed[i] at Times[i]; what it meant to its flow stands in
+// Touches[i] after Shard.Batched.
 type Batch struct {
 	Parsed  []packet.Parsed
 	Times   []int64      // nanoseconds since 1970
-	Touches []flow.Touch // what Shard.Parsed returned
+	Touches []flow.Touch // what each packet meant to its flow, see Shard.Batched
+	hashes  []uint64     // of their flows
 	n       int
 	bytes   []byte
 }
@@ -19,7 +20,7 @@ type Batch struct {
 // NewBatch returns an empty Batch for so many packets and bytes. Inner says to
 // decode the packets inside tunnels.
 func NewBatch(packets, bytes int, inner bool) *Batch {
-	b := &Batch{Parsed: make([]packet.Parsed, packets), Times: make([]int64, packets), Touches: make([]flow.Touch, packets), bytes: make([]byte, 0, bytes)}
+	b := &Batch{Parsed: make([]packet.Parsed, packets), Times: make([]int64, packets), Touches: make([]flow.Touch, packets), hashes: make([]uint64, packets), bytes: make([]byte, 0, bytes)}
 	for i := range b.Parsed {
 		b.Parsed[i].Inner = inner
 	}
@@ -38,12 +39,10 @@ func (b *Batch) Fits(pkt *Packet) bool {
 }
 
 // Add copies and decodes a packet that fits.
-func (b *Batch) Add(pkt *Packet) *packet.Parsed {
+func (b *Batch) Add(pkt *Packet) {
 	at := len(b.bytes)
 	b.bytes = append(b.bytes, pkt.Data...)
 	b.Times[b.n] = pkt.Time
-	p := &b.Parsed[b.n]
+	b.Parsed[b.n].Decode(pkt.Link, b.bytes[at:len(b.bytes):len(b.bytes)], pkt.Wire)
 	b.n++
-	p.Decode(pkt.Link, b.bytes[at:len(b.bytes):len(b.bytes)], pkt.Wire)
-	return p
 }

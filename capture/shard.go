@@ -74,43 +74,48 @@ func NewShard(cfg ShardConfig) *Shard {
 func (s *Shard) Packet(pkt *Packet) {
 	p := &s.parsed
 	p.Decode(pkt.Link, pkt.Data, pkt.Wire)
-	touch := s.Parsed(p, pkt.Time)
+	s.begin(p, pkt.Time)
+	touch := s.table.Packet(p, pkt.Time)
+	s.distinct(p, touch)
 	if s.cfg.Packet != nil {
 		s.cfg.Packet(p, touch, pkt.Time)
 	}
 }
 
-// Parsed is Packet for one that was decoded already, as ShardConfig.Inner says.
-// It returns what the packet meant to its flow; ShardConfig.Packet is not called.
-func (s *Shard) Parsed(p *packet.Parsed, now int64) (touch flow.Touch) {
+// Ahead prepares the packets of b from the given one on for Batched, so that the
+// cache misses of their flows overlap.
+func (s *Shard) Ahead(b *Batch, from int) {
+	s.table.Ahead(b.Parsed[from:b.n], b.hashes[from:b.n])
+}
+
+// Batched is Packet for packet i of b, after Ahead. ShardConfig.Packet is not
+// called.
+func (s *Shard) Batched(b *Batch, i int) {
+	p, now := &b.Parsed[i], b.Times[i]
+	s.begin(p, now)
+	b.Touches[i] = s.table.Hashed(p, b.hashes[i], now)
+	s.distinct(p, b.Touches[i])
+}
+
+// begin counts a packet in its interval.
+func (s *Shard) begin(p *packet.Parsed, now int64) {
 	if now >= s.interval.End || !s.started {
 		s.advance(now)
 	} else if now < s.interval.Start {
 		s.count.Late++
 	}
 	s.interval.Counts.Add(p)
-	switch {
-	case p.IP():
-		touch = s.flow(p, now)
-	case p.Network == packet.IPv4 || p.Network == packet.IPv6:
-		// A header too broken to hold addresses: in the totals the empty address
-		// is one more, as it is for tshark; it makes no flow.
-		s.totals.AddEnds(p)
-		s.totals.Tuples.Add(s.tuple(p))
-	}
-	return touch
 }
 
-// Ahead prepares for a packet that Parsed is soon given.
-func (s *Shard) Ahead(p *packet.Parsed) {}
-
-// flow counts an IP packet in the flow table, and what is distinct about it
-// when it is the first of its kind. A later fragment says little of its flow, so
-// it is looked at each time.
-func (s *Shard) flow(p *packet.Parsed, now int64) flow.Touch {
-	touch := s.table.Packet(p, now)
-	if touch == 0 && p.FragOffset == 0 {
-		return touch
+// distinct counts what is distinct about a packet when it is the first of its
+// kind. A later fragment says little of its flow, so it is looked at each time.
+func (s *Shard) distinct(p *packet.Parsed, touch flow.Touch) {
+	if touch == 0 && p.FragOffset == 0 && p.IP() {
+		return
+	}
+	if !p.IP() {
+		s.broken(p)
+		return
 	}
 	iv := s.interval
 	if touch&flow.NewFlow != 0 {
@@ -122,7 +127,7 @@ func (s *Shard) flow(p *packet.Parsed, now int64) flow.Touch {
 		s.totals.Tuples.Add(hash)
 		iv.AddEnds(p)
 		iv.AddFragment(p, hash)
-		return touch
+		return
 	}
 	if touch&flow.FirstOfFlow != 0 {
 		iv.Flows++
@@ -137,7 +142,15 @@ func (s *Shard) flow(p *packet.Parsed, now int64) flow.Touch {
 	if touch&flow.NewFlow != 0 {
 		s.totals.Tuples.Add(s.tuple(p))
 	}
-	return touch
+}
+
+// broken counts a packet that belongs to no flow. A header too broken to hold
+// addresses: in the totals the empty address is one more, as it is for tshark.
+func (s *Shard) broken(p *packet.Parsed) {
+	if p.Network == packet.IPv4 || p.Network == packet.IPv6 {
+		s.totals.AddEnds(p)
+		s.totals.Tuples.Add(s.tuple(p))
+	}
 }
 
 // tuple is the 5-tuple as the packet alone tells it: where no transport header

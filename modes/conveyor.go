@@ -7,15 +7,15 @@ import (
 	"vft/pipeline"
 )
 
-// Sizes of what is on its way between the reader and the lanes, some 6 MB in
-// all.
+// Sizes of what is on its way between the reader and the lanes: 1 MB for each
+// journal at most.
 const (
 	journals       = 8
 	journalSteps   = 1 << 10
 	journalSamples = 1 << 12
 	batchPackets   = 1 << 10
 	batchBytes     = 1 << 19
-	batchAhead     = 1 << 6 // packets whose flows are looked up side by side
+	batchAhead     = 64 // packets whose flows are looked up side by side
 )
 
 // conveyor carries packets from the reader to the lanes. The reader fills
@@ -53,7 +53,7 @@ func (w *watcher) through(feed func(capture.LiveHandler)) {
 	for i := range all {
 		all[i] = &journal{steps: make([]step, 0, journalSteps)}
 	}
-	w.batches = make([]*capture.Batch, ahead+1) // each journal may be about another batch, and one is filled
+	w.batches = make([]*capture.Batch, ahead) // each journal may be about another one
 	for i := range w.batches {
 		w.batches[i] = capture.NewBatch(batchPackets, batchBytes, w.values.Bool("inner"))
 	}
@@ -77,8 +77,8 @@ func (w *watcher) collect(p *capture.Packet) {
 		w.handOver()
 		w.nextBatch()
 	}
-	w.shard.Ahead(w.batch.Add(p))
-	if w.batch.Len()-w.counted >= batchAhead {
+	w.batch.Add(p)
+	if w.batch.Len()-w.counted == batchAhead {
 		w.count()
 	}
 }
@@ -95,10 +95,10 @@ func (w *watcher) tick(upTo int64) {
 // count counts the packets that were collected.
 func (w *watcher) count() {
 	b := w.batch
+	w.shard.Ahead(b, w.counted)
 	for ; w.counted < b.Len(); w.counted++ {
-		p, now := &b.Parsed[w.counted], b.Times[w.counted]
-		w.measureDue(now)
-		b.Touches[w.counted] = w.shard.Parsed(p, now)
+		w.measureDue(b.Times[w.counted])
+		w.shard.Batched(b, w.counted)
 	}
 	w.open.to = w.counted
 }

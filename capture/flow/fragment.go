@@ -25,10 +25,11 @@ type fragmentPorts struct {
 	used         bool
 }
 
-// fragment puts the ports of the first fragment into the key of a later one.
-func (t *Table) fragment(k *Key, p *packet.Parsed, now int64) {
+// fragment puts the ports of the first fragment into the key of a later one, and
+// reports whether it could.
+func (t *Table) fragment(k *Key, p *packet.Parsed, now int64) (changed bool) {
 	if t.cfg.SplitFragments {
-		return
+		return false
 	}
 	if t.frags == nil {
 		t.frags = new(fragments)
@@ -38,13 +39,14 @@ func (t *Table) fragment(k *Key, p *packet.Parsed, now int64) {
 		if p.HasPorts && set.store(k, p.ID, now) {
 			t.count.FragmentsForgot++
 		}
-		return
+		return false
 	}
 	if set.load(k, p.ID, now) {
 		t.count.FragmentsJoined++
-		return
+		return true
 	}
 	t.count.FragmentsAlone++
+	return false
 }
 
 type fragmentSet []fragmentPorts

@@ -13,7 +13,6 @@ type index struct {
 	entries []entry
 	used    int
 	most    int // entries at most
-	warmth  entry
 }
 
 const firstIndex = 1 << 10
@@ -27,6 +26,9 @@ func (x *index) reset(most int) {
 // home maps a hash to a place by its high bits (Lemire, "Fast random integer
 // generation in an interval", 2019).
 func (x *index) home(hash uint32) uint32 { return uint32(uint64(hash) * uint64(len(x.entries)) >> 32) }
+
+// first returns the entry that is looked at first for a hash.
+func (x *index) first(hash uint32) entry { return x.entries[x.home(hash)] }
 
 func (x *index) next(place uint32) uint32 {
 	if place++; int(place) == len(x.entries) {
@@ -43,16 +45,17 @@ func (x *index) distance(from, place uint32) uint32 {
 	return place - from
 }
 
-func (x *index) insert(hash, slot uint32) {
+// insert takes an entry in, from a place on where it may stand.
+func (x *index) insert(hash, slot, from uint32) {
 	if 3*x.used >= 2*len(x.entries) && len(x.entries) < x.most {
 		x.grow()
+		from = x.home(hash)
 	}
-	x.put(entry(hash)<<32 | entry(slot+1))
+	x.put(entry(hash)<<32|entry(slot+1), from)
 	x.used++
 }
 
-func (x *index) put(e entry) {
-	i := x.home(e.hash())
+func (x *index) put(e entry, i uint32) {
 	for x.entries[i] != 0 {
 		i = x.next(i)
 	}
@@ -64,16 +67,8 @@ func (x *index) grow() {
 	x.entries = make([]entry, min(x.most, 16*len(old))) // few steps: each leaves garbage
 	for _, e := range old {
 		if e != 0 {
-			x.put(e)
+			x.put(e, x.home(e.hash()))
 		}
-	}
-}
-
-// warm brings the homes of hashes into the cache: loads that wait for nothing
-// run side by side.
-func (x *index) warm(hashes []uint32) {
-	for _, hash := range hashes {
-		x.warmth ^= x.entries[x.home(hash)]
 	}
 }
 
@@ -84,10 +79,14 @@ func (x *index) remove(hash, slot uint32) {
 	for x.entries[gap] != entry(hash)<<32|entry(slot+1) {
 		gap = x.next(gap)
 	}
-	for i := x.next(gap); x.entries[i] != 0; i = x.next(i) {
-		home := x.home(x.entries[i].hash())
-		if x.distance(home, i) >= x.distance(gap, i) {
-			x.entries[gap] = x.entries[i]
+	for i := x.next(gap); ; i = x.next(i) {
+		e := x.entries[i]
+		if e == 0 {
+			break
+		}
+		home := x.home(e.hash())
+		if gap < i && i-home >= i-gap || gap > i && x.distance(home, i) >= x.distance(gap, i) { // a home behind i is one before the end
+			x.entries[gap] = e
 			gap = i
 		}
 	}

@@ -56,15 +56,16 @@ type Table struct {
 	idle   int64
 	active int64
 
-	index index
-	slab  slab
-	hand  uint32   // of the clock that chooses whom to evict
-	fresh []uint32 // slots with a packet since Mark
-	frags *fragments
-	last  uint32 // slot of the last packet
-	hash  uint64 // of its key
-	count Counters
-	rec   Record // reused for Emit
+	index  index
+	slab   slab
+	hand   uint32   // of the clock that chooses whom to evict
+	fresh  []uint32 // slots with a packet since Mark
+	frags  *fragments
+	last   uint32 // slot of the last packet
+	hash   uint64 // of its key
+	warmth uint32
+	count  Counters
+	rec    Record // reused for Emit
 
 	nextSweep int64
 }
@@ -98,28 +99,66 @@ func (t *Table) Len() int { return t.index.used }
 // Counters returns what happened so far.
 func (t *Table) Counters() Counters { return t.count }
 
-// Packet counts an IP packet that passed at now, and does nothing for others.
-func (t *Table) Packet(p *packet.Parsed, now int64) Touch {
-	var k Key // field by field: a copy of 16 bytes waits for the two stores of 8 just before
+// Ahead fills in what Hashed wants to know of each packet, and brings the flows
+// that the packets belong to into the cache of the processor: here their misses
+// overlap. Some dozen packets are enough.
+func (t *Table) Ahead(packets []packet.Parsed, hashes []uint64) {
+	for i := range packets {
+		k := keyOf(&packets[i])
+		hashes[i] = k.Hash(t.cfg.Seed)
+	}
+	if t.index.used < inCache {
+		return
+	}
+	for _, hash := range hashes[:len(packets)] {
+		if e := t.index.first(uint32(hash)); e != 0 && e.hash() == uint32(hash) {
+			t.warmth ^= t.slab.at(e.slot()).span
+		}
+	}
+}
+
+// inCache is how many flows stay in the cache without help.
+const inCache = 1 << 13
+
+// keyOf is the key field by field: a copy of 16 bytes waits for the two stores of
+// 8 just before.
+func keyOf(p *packet.Parsed) (k Key) {
 	k.Src.Hi, k.Src.Lo, k.Dst.Hi, k.Dst.Lo = p.Src.Hi, p.Src.Lo, p.Dst.Hi, p.Dst.Lo
 	k.SrcPort, k.DstPort, k.Proto, k.Ports = p.SrcPort, p.DstPort, p.Proto, p.HasPorts
-	if p.Fragment {
-		if !p.IP() {
-			return 0
-		}
-		t.fragment(&k, p, now)
-	} else if !p.IP() {
+	return k
+}
+
+// Packet counts an IP packet that passed at now, and does nothing for others.
+func (t *Table) Packet(p *packet.Parsed, now int64) Touch {
+	if !p.IP() {
 		return 0
 	}
-	t.hash = k.Hash(t.cfg.Seed)
-	hash := uint32(t.hash)
-	at, reverse := t.find(&k, hash)
+	k := keyOf(p)
+	return t.packet(&k, p, k.Hash(t.cfg.Seed), now)
+}
+
+// Hashed is Packet for one that Ahead was given, with the hash that it filled in.
+func (t *Table) Hashed(p *packet.Parsed, hash uint64, now int64) Touch {
+	if !p.IP() {
+		return 0
+	}
+	k := keyOf(p)
+	return t.packet(&k, p, hash, now)
+}
+
+func (t *Table) packet(k *Key, p *packet.Parsed, whole uint64, now int64) Touch {
+	if p.Fragment && t.fragment(k, p, now) {
+		whole = k.Hash(t.cfg.Seed)
+	}
+	t.hash = whole
+	hash := uint32(whole)
+	at, reverse, free := t.find(k, hash)
 	var touch Touch
 	if at == none {
-		at = t.insert(&k, hash, now)
+		at = t.insert(k, hash, free, now)
 		touch = NewFlow
 	} else if t.over(at, now) {
-		t.restart(at, &k, now)
+		t.restart(at, k, now)
 		touch, reverse = NewFlow, false
 	}
 	s := t.slab.at(at)
@@ -184,37 +223,40 @@ func (t *Table) restart(at uint32, k *Key, now int64) {
 	t.count.Started++
 }
 
-func (t *Table) insert(k *Key, hash uint32, now int64) uint32 {
+// insert begins a flow; free is where its entry may stand in the index.
+func (t *Table) insert(k *Key, hash, free uint32, now int64) uint32 {
 	if t.index.used >= t.cfg.Max {
 		t.evict()
+		free = t.index.home(hash)
 	}
 	at := t.slab.take()
 	t.slab.fill(t.slab.at(at), k, now)
-	t.index.insert(hash, at)
+	t.index.insert(hash, at, free)
 	t.count.Started++
 	return at
 }
 
-// find returns the slot of k or of its reverse.
-func (t *Table) find(k *Key, hash uint32) (at uint32, reverse bool) {
+// find returns the slot of k or of its reverse; none, and the free place of the
+// index that it came to, when there is none.
+func (t *Table) find(k *Key, hash uint32) (at uint32, reverse bool, free uint32) {
 	v4 := k.Src.Is4() && k.Dst.Is4()
 	for i := t.index.home(hash); ; i = t.index.next(i) {
 		e := t.index.entries[i]
 		if e == 0 {
-			return none, false
+			return none, false, i
 		}
 		if e.hash() != hash {
 			continue
 		}
 		at = e.slot()
 		if same, reverse := t.slab.equal(t.slab.at(at), k, v4); same {
-			return at, reverse
+			return at, reverse, i
 		}
 	}
 }
 
-// evictBatch flows leave a full table at once, so that the misses of the cache
-// in the index overlap.
+// evictBatch flows leave a full table at once: loads of the index that wait for
+// nothing run side by side, so that the misses of the cache overlap.
 const evictBatch = 64
 
 // evict removes some flows, the weakest and then the oldest: the clock's hand
@@ -228,7 +270,9 @@ func (t *Table) evict() {
 		k := t.slab.key(t.slab.at(victims[i]))
 		hashes[i] = uint32(k.Hash(t.cfg.Seed))
 	}
-	t.index.warm(hashes[:n])
+	for _, hash := range hashes[:n] {
+		t.warmth ^= uint32(t.index.first(hash))
+	}
 	for i := range n {
 		t.index.remove(hashes[i], victims[i])
 	}
