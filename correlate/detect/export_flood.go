@@ -98,104 +98,123 @@ func (f *exportFloods) flooded(r *flow.Record, now int64) bool {
 	if h == nil || h.window != r.Last/second/heatWindow || h.sum[kind] < heatWindow*exportSpecs[kind].floor {
 		return false
 	}
-	n := int64(min(r.Fwd.Packets, 1<<40))
+	n, to := packetsOf(r), f.account(r, r.Dst, now)
 	if kind == halfSYN {
-		f.count(r, r.Dst, halfSYN, n, now)
+		to.add(halfSYN, n)
 	} else {
-		f.count(r, r.Dst, packetsUDP, n, now)
-		f.count(r, r.Dst, begunUDP, int64(max(r.Export.Sampling, 1)), now)
+		to.add(packetsUDP, n)
+		to.add(begunUDP, oneFlow(r))
 	}
 	f.folded++
 	return true
 }
+
+func packetsOf(r *flow.Record) int64 { return int64(min(r.Fwd.Packets, 1<<40)) }
+
+// oneFlow is how many flows a record stands for.
+func oneFlow(r *flow.Record) int64 { return int64(max(r.Export.Sampling, 1)) }
 
 // direction counts one direction of a flow, m.
 func (f *exportFloods) direction(r *flow.Record, m *meeting, as role, kind icmpKind, now int64) {
 	if many(r.Dst) {
 		return
 	}
-	n := int64(min(r.Fwd.Packets, 1<<40))
 	switch {
 	case r.Proto == protoUDP:
-		f.count(r, r.Dst, packetsUDP, n, now)
-		f.count(r, r.Src, packetsUDP, -n, now)
-		switch as {
-		case first:
-			f.count(r, r.Dst, begunUDP, int64(max(r.Export.Sampling, 1)), now)
-			f.refusable(r, n, now)
-		case answer:
-			f.count(r, r.Src, begunUDP, -int64(max(r.Export.Sampling, 1)), now)
-		}
+		f.datagrams(r, as, now)
 	case r.Proto == protocolICMP || r.Proto == protocolICMPv6:
-		f.ping(r, m, as, kind, n, now)
+		f.ping(r, m, as, kind, now)
 	case r.Proto == protoTCP:
-		f.segments(r, n, now)
+		f.segments(r, now)
 	case as == first:
-		f.refusable(r, n, now)
+		from := f.account(r, r.Src, now)
+		from.refusable()
 	}
 }
 
-// refusable takes back the ICMP errors that what a host began may bring it.
-func (f *exportFloods) refusable(r *flow.Record, n, now int64) {
-	const errors = 4 // for one flow: who is refused gives up
-	f.count(r, r.Src, echoICMP, -min(n, errors*int64(max(r.Export.Sampling, 1))), now)
+// datagrams counts one direction of a UDP flow.
+func (f *exportFloods) datagrams(r *flow.Record, as role, now int64) {
+	n := packetsOf(r)
+	to := f.account(r, r.Dst, now)
+	to.add(packetsUDP, n)
+	if as == first {
+		to.add(begunUDP, oneFlow(r))
+	}
+	from := f.account(r, r.Src, now)
+	from.add(packetsUDP, -n)
+	switch as {
+	case first:
+		from.refusable()
+	case answer:
+		from.add(begunUDP, -oneFlow(r))
+	}
 }
 
 // ping counts ICMP, and takes back what a host got for its requests. Where
 // records do not tell which is which, the direction that began first asked.
-func (f *exportFloods) ping(r *flow.Record, m *meeting, as role, kind icmpKind, n, now int64) {
-	f.count(r, r.Dst, echoICMP, n, now)
+func (f *exportFloods) ping(r *flow.Record, m *meeting, as role, kind icmpKind, now int64) {
+	to := f.account(r, r.Dst, now)
+	to.add(echoICMP, packetsOf(r))
 	asks := kind == icmpRequest
 	if kind == icmpUntold {
 		asks = m.key == r.Key
 		if turned := m.packets[1] > 0 && m.firsts[1] < m.firsts[0]; turned {
 			if as == answer { // what came before was taken for the requests
-				f.count(r, r.Dst, echoICMP, int64(m.packets[0]), now)
+				to.add(echoICMP, int64(m.packets[0]))
 			}
 			asks = !asks
 		}
 	}
 	if asks {
-		f.count(r, r.Src, echoICMP, -n, now)
+		from := f.account(r, r.Src, now)
+		from.add(echoICMP, -packetsOf(r))
 	}
 }
 
 // segments counts one direction of a TCP flow by its flags.
-func (f *exportFloods) segments(r *flow.Record, n, now int64) {
-	flags := r.Fwd.Flags & tcpFlags
-	bare := headerOnly(r)
-	if bare && flags&packet.SYN == 0 {
-		f.count(r, r.Dst, packetsACK, n, now)
-	}
+func (f *exportFloods) segments(r *flow.Record, now int64) {
+	n, flags, bare := packetsOf(r), r.Fwd.Flags&tcpFlags, headerOnly(r)
+	kind := lone(flags)
 	switch {
-	case flags == 0:
 	case opens(flags):
-		if flags&packet.RST != 0 { // one RST for each SYN
+		if kind = halfSYN; flags&packet.RST != 0 { // one RST for each SYN
 			n = (n + 1) / 2
 		}
-		f.count(r, r.Dst, halfSYN, n, now)
-	case flags == packet.SYN|packet.ACK && bare:
-		f.count(r, r.Dst, loneSYNACK, n, now)
-	case flags&^packet.ACK == packet.RST && bare:
-		f.count(r, r.Dst, loneRST, n, now)
-		return // who only refuses has sent nothing
-	case flags == packet.ACK && bare:
-		f.count(r, r.Dst, loneACK, n, now)
-	case flags&packet.SYN == 0 && (flags&packet.ACK == 0 || flags == packet.FIN|packet.ACK) && bare:
-		f.count(r, r.Dst, loneFIN, n, now)
-	case sampled(r): // a connection lives: as many SYN segments were no failure
-		f.count(r, r.Dst, halfSYN, -n, now)
+	case bare:
+	case sampled(r) && flags&packet.ACK != 0: // a connection lives: as many SYN segments were no failure
+		to := f.account(r, r.Dst, now)
+		to.add(halfSYN, -n)
+		kind = exportKinds
+	default:
+		kind = exportKinds
 	}
-	f.sent(r, n, now)
+	if kind < exportKinds {
+		to := f.account(r, r.Dst, now)
+		to.add(kind, n)
+		if flags&packet.SYN == 0 {
+			to.add(packetsACK, n)
+		}
+	}
+	if kind != loneRST { // who only refuses has sent nothing
+		from := f.account(r, r.Src, now)
+		from.sent(n)
+	}
 }
 
-// sent takes back what a host got in answer to what it sent.
-func (f *exportFloods) sent(r *flow.Record, n, now int64) {
-	h := f.heat(r, r.Src, now)
-	for k := loneACK; k <= loneSYNACK; k++ {
-		f.add(h, r, r.Src, k, -n, now)
+// lone is what segments with such flags and without data are, where they are not
+// part of a connection.
+func lone(flags packet.Flags) exportKind {
+	switch {
+	case flags == packet.SYN|packet.ACK:
+		return loneSYNACK
+	case flags&^packet.ACK == packet.RST:
+		return loneRST
+	case flags == packet.ACK:
+		return loneACK
+	case flags != 0 && flags&packet.SYN == 0 && (flags&packet.ACK == 0 || flags == packet.FIN|packet.ACK):
+		return loneFIN
 	}
-	f.add(h, r, r.Src, packetsACK, -n, now)
+	return exportKinds
 }
 
 // pressed reports whether so many connections to the destination of r are not
@@ -226,40 +245,61 @@ func (f *exportFloods) key(host, exporter packet.Addr) uint64 {
 	return f.hash.of(host, exporter, 24<<32)
 }
 
-func (f *exportFloods) heat(r *flow.Record, host packet.Addr, now int64) *heat {
-	h, _ := f.heats.get(f.key(host, r.Export.Exporter), now)
+// account counts what one record means to one host. It is valid until the next one.
+type account struct {
+	f    *exportFloods
+	heat *heat
+	r    *flow.Record
+	host packet.Addr
+	key  uint64
+	now  int64
+}
+
+func (f *exportFloods) account(r *flow.Record, host packet.Addr, now int64) account {
+	key := f.key(host, r.Export.Exporter)
+	h, _ := f.heats.get(key, now)
 	if w := r.Last / second / heatWindow; w > h.window {
 		*h = heat{window: w, hot: h.hot}
 	}
-	return h
+	return account{f, h, r, host, key, now}
 }
 
-// count adds n of a kind to a host; less than 0 takes back.
-func (f *exportFloods) count(r *flow.Record, host packet.Addr, kind exportKind, n, now int64) {
-	f.add(f.heat(r, host, now), r, host, kind, n, now)
+// refusable takes back the ICMP errors that what a host began may bring it.
+func (t *account) refusable() {
+	const errors = 4 // for one flow: who is refused gives up
+	t.add(echoICMP, -min(packetsOf(t.r), errors*oneFlow(t.r)))
 }
 
-func (f *exportFloods) add(h *heat, r *flow.Record, host packet.Addr, kind exportKind, n, now int64) {
+// sent takes back what a host got in answer to what it sent.
+func (t *account) sent(n int64) {
+	for k := loneACK; k <= loneSYNACK; k++ {
+		t.add(k, -n)
+	}
+	t.add(packetsACK, -n)
+}
+
+// add counts n of a kind; less than 0 takes back.
+func (t *account) add(kind exportKind, n int64) {
+	f, h := t.f, t.heat
 	before := h.sum[kind]
-	h.sum[kind] = int32(min(max(int64(before)+inWindow(r, n), -heatMost), heatMost))
+	h.sum[kind] = int32(min(max(int64(before)+inWindow(t.r, n), -heatMost), heatMost))
 	floor := exportSpecs[kind].floor
 	if !h.hot {
 		if n < 0 || h.sum[kind] < floor/heatFollowed {
 			return
 		}
 		h.hot = true
-		n += int64(max(before, 0))
+		n += int64(max(before, 0)) // what came before counts too
 	}
-	key := f.key(host, r.Export.Exporter)
-	c, fresh := f.courses.get(key, now)
+	c, fresh := f.courses.get(t.key, t.now)
 	if fresh {
-		c.addr, c.exporter, c.newest = host, r.Export.Exporter, r.Last/second
+		c.addr, c.exporter, c.newest = t.host, t.r.Export.Exporter, t.r.Last/second
 	}
-	if !c.follow(r, kind, n) {
+	if !c.follow(t.r, kind, n) {
 		f.late++
 	}
 	if n > 0 && h.sum[kind] >= floor && !c.listed {
-		f.list(c, key, now)
+		f.list(c, t.key, t.now)
 	}
 }
 
