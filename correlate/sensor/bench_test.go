@@ -68,17 +68,30 @@ func (l *listener) fill(sources int) {
 	}
 }
 
-// BenchmarkFlowProgram measures a condition that needs all that a sensor can keep.
-func BenchmarkFlowProgram(b *testing.B) {
-	l := listen(b, parse(b, "builtin: off\nsensors:\n  wide:\n    window: {period: 60s}\n    report_if: count > 5 and distinct(dst) * 2 > 30 and sum(bytes) / count > 1000000\n"), func(c *Config) { c.Emit = nil })
-	flows := newStream()
-	b.ReportAllocs()
-	b.ResetTimer()
-	begin := cpuTime()
-	for range b.N {
-		l.Flow(flows.next())
+// BenchmarkConditions measures sensors that keep all that there is, decided by
+// bounds, by arithmetic, and by the machine of expr.
+func BenchmarkConditions(b *testing.B) {
+	for _, c := range []struct{ name, text string }{
+		{"bounds", "count > 5 and distinct(dst) > 30 and sum(bytes) > 1000000000"},
+		{"truth", "sum(bytes) / count > 1000000 or distinct(dst) * 2 > 100000"},
+		{"program", "sum(bytes) / count > 1000000 or distinct(dst) % 1000 == 999"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			l := listen(b, parse(b, "builtin: off\nsensors: {wide: {window: {period: 60s}, report_if: "+c.text+"}}"), func(c *Config) { c.Emit = nil })
+			flows := newStream()
+			for range 4 * liveKeys {
+				l.Flow(flows.next())
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			begin := cpuTime()
+			for range b.N {
+				l.Flow(flows.next())
+			}
+			b.ReportMetric(float64((cpuTime()-begin).Nanoseconds())/float64(b.N), "ns/flow")
+			b.ReportMetric(float64(l.Bytes())/liveKeys, "bytes/key")
+		})
 	}
-	b.ReportMetric(float64((cpuTime()-begin).Nanoseconds())/float64(b.N), "ns/flow")
 }
 
 // BenchmarkStrangers measures flows of ever new sources, each of which drives

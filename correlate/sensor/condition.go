@@ -11,6 +11,7 @@ import (
 	"github.com/expr-lang/expr/file"
 	"github.com/expr-lang/expr/vm"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/token"
 )
 
 // metric is a number that a window has.
@@ -61,19 +62,21 @@ func (v *values) of(m metric) int {
 }
 
 // condition is an expression over the metrics of a window. It holds when all of
-// its bounds and, when there is more to it, the program say so.
+// its bounds and, when there is more to it, the rest say so: as a truth, or as a
+// program of expr where it cannot be one.
 type condition struct {
 	source  string
 	uses    [metrics]bool
 	bounds  []bound
-	program *vm.Program // nil: the bounds are all there is
+	truth   truth
+	program *vm.Program
 	machine vm.VM
 	asked   values // what the program reads
 }
 
 // bound compares a metric with a number. Bounds are what a condition has at its
-// top level, joined by and: cheap to check, so that the program runs only where
-// it can make a difference.
+// top level, joined by and: cheap to check, so that the rest is computed only
+// where it can make a difference.
 type bound struct {
 	metric   metric
 	operator string
@@ -115,29 +118,43 @@ func (r *reader) conditionError(node ast.Node, place string, err error) error {
 	if !errors.As(err, &at) {
 		return failure(place, "%s; %s", firstLine(err.Error()), conditionHelp)
 	}
-	line, column := 0, 1
-	if t := node.GetToken(); t != nil && t.Position != nil {
-		line, column = t.Position.Line, t.Position.Column
-	}
-	switch n := node.(type) {
-	case *ast.LiteralNode: // a block: its text begins on the line below
-		line, column = r.inBlock(line+at.Line, n)
-	case *ast.StringNode:
-		if strings.HasPrefix(n.Token.Origin, `"`) || strings.HasPrefix(strings.TrimSpace(n.Token.Origin), "'") || strings.HasPrefix(strings.TrimSpace(n.Token.Origin), `"`) {
-			column++
-		}
-	}
-	return failure(fmt.Sprintf("%s:%d:%d", r.name, line, column+at.Column), "%s; %s", firstLine(at.Message), conditionHelp)
+	line, column := r.within(node, at.Line, at.Column)
+	return failure(fmt.Sprintf("%s:%d:%d", r.name, line, column), "%s; %s", firstLine(at.Message), conditionHelp)
 }
 
-// inBlock returns the line, and the column at which the text of the line begins.
-func (r *reader) inBlock(line int, _ *ast.LiteralNode) (int, int) {
-	lines := strings.Split(string(r.text), "\n")
-	if line < 1 || line > len(lines) {
-		return line, 1
+// within returns the line and column of the file at which a text has its own
+// line and column, the one from 1, the other from 0.
+func (r *reader) within(node ast.Node, line, column int) (int, int) {
+	t := node.GetToken()
+	if t == nil || t.Position == nil {
+		return 0, 0
 	}
-	text := lines[line-1]
-	return line, 1 + len(text) - len(strings.TrimLeft(text, " "))
+	lines := strings.Split(string(r.text), "\n")
+	row, col := t.Position.Line-1, t.Position.Column-1
+	switch {
+	case t.Type == token.LiteralType || t.Type == token.FoldedType: // a block begins on the line below
+		row += line
+		col = margin(lines, row)
+	case t.Type == token.SingleQuoteType || t.Type == token.DoubleQuoteType:
+		col++
+	}
+	for range column {
+		if row < len(lines) && col >= len(strings.TrimRight(lines[row], " \t\r")) { // a blank stands for the end of the line
+			row++
+			col = margin(lines, row)
+			continue
+		}
+		col++
+	}
+	return row + 1, col + 1
+}
+
+// margin returns how far the text of a line is indented.
+func margin(lines []string, row int) int {
+	if row >= len(lines) {
+		return 0
+	}
+	return len(lines[row]) - len(strings.TrimLeft(lines[row], " "))
 }
 
 func firstLine(s string) string {
@@ -161,7 +178,10 @@ func compile(text string) (*condition, error) {
 		return nil, plainer(err)
 	}
 	c.machine.MemoryBudget = memoryBudget
-	if !c.bind(program.Node()) {
+	if c.bind(program.Node()) {
+		return c, nil
+	}
+	if c.truth = truthOf(program.Node()); c.truth == nil {
 		c.program = program
 	}
 	return c, nil
@@ -303,7 +323,7 @@ func (c *condition) holds(v *values) (bool, error) {
 		}
 	}
 	if c.program == nil {
-		return true, nil
+		return c.truth == nil || c.truth(v), nil
 	}
 	c.asked = *v
 	result, err := c.machine.Run(c.program, &c.asked)
@@ -321,7 +341,7 @@ func (c *condition) enough() int {
 	if c == nil {
 		return 1
 	}
-	if c.program != nil || len(c.bounds) != 1 || c.bounds[0].metric != flows {
+	if c.program != nil || c.truth != nil || len(c.bounds) != 1 || c.bounds[0].metric != flows {
 		return 0
 	}
 	b := c.bounds[0]

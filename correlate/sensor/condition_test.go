@@ -42,7 +42,9 @@ func anyCondition(t *rapid.T, depth int) string {
 		operator := rapid.SampledFrom([]string{"<", "<=", ">", ">=", "==", "!="}).Draw(t, "operator")
 		return fmt.Sprintf("%s %s %s", anyNumber(t, depth), operator, anyNumber(t, depth))
 	}
-	switch rapid.IntRange(0, 3).Draw(t, "form") {
+	switch rapid.IntRange(0, 4).Draw(t, "form") {
+	case 4:
+		return fmt.Sprintf("(%s) %s (%s)", anyCondition(t, depth-1), rapid.SampledFrom([]string{"==", "!="}).Draw(t, "equal"), anyCondition(t, depth-1))
 	case 0:
 		return "not (" + anyCondition(t, depth-1) + ")"
 	case 1:
@@ -61,7 +63,7 @@ func anyNumber(t *rapid.T, depth int) string {
 		return fmt.Sprintf("%.1f", rapid.Float64Range(0, 6).Draw(t, "float"))
 	case 2:
 		if depth > 0 {
-			return fmt.Sprintf("(%s %s %s)", anyNumber(t, depth-1), rapid.SampledFrom([]string{"+", "-", "*", "/"}).Draw(t, "arithmetic"), anyNumber(t, depth-1))
+			return fmt.Sprintf("%s(%s %s %s)", rapid.SampledFrom([]string{"", "-", "+"}).Draw(t, "sign"), anyNumber(t, depth-1), rapid.SampledFrom([]string{"+", "-", "*", "/"}).Draw(t, "arithmetic"), anyNumber(t, depth-1))
 		}
 	}
 	return rapid.SampledFrom(metricNames[:]).Draw(t, "metric")
@@ -84,6 +86,9 @@ func TestConditionsAreThoseOfExpr(t *testing.T) {
 			v := values{Flows: small.Draw(t, "count"), SumBytes: small.Draw(t, "bytes"), SumPackets: small.Draw(t, "packets"), DistinctSrc: small.Draw(t, "src"),
 				DistinctDst: small.Draw(t, "dst"), DistinctSrcPort: small.Draw(t, "src_port"), DistinctDstPort: small.Draw(t, "dst_port")}
 			got, err := c.holds(&v)
+			if c.program != nil {
+				t.Fatalf("%s needs the machine of expr", text)
+			}
 			if err != nil {
 				t.Fatalf("%s: %v", text, err)
 			}
@@ -94,32 +99,39 @@ func TestConditionsAreThoseOfExpr(t *testing.T) {
 	})
 }
 
-func TestSimpleConditionsNeedNoProgram(t *testing.T) {
+func TestFormsOfConditions(t *testing.T) {
 	for _, c := range []struct {
 		why, text string
 		enough    int
-		program   bool
+		form      string
 	}{
-		{"more than", "count > 20", 21, false},
-		{"at least", "count >= 20", 20, false},
-		{"the other way round", "20 < count", 21, false},
-		{"a sum that is a constant", "count > 10 * 2", 21, false},
-		{"in brackets", "(count > 20)", 21, false},
-		{"less needs every flow", "count < 20", 0, false},
-		{"a number below one", "count > -1", 0, false},
-		{"two bounds", "count > 20 and distinct(dst) > 5", 0, false},
-		{"three bounds", "count > 20 and distinct(dst) > 5 and sum(bytes) < 100", 0, false},
-		{"one of two", "count > 20 or distinct(dst) > 5", 0, true},
-		{"arithmetic", "count > 20 and sum(bytes) / count < 100", 0, true},
-		{"always", "true", 0, true},
+		{"more than", "count > 20", 21, "bounds"},
+		{"at least", "count >= 20", 20, "bounds"},
+		{"the other way round", "20 < count", 21, "bounds"},
+		{"a sum that is a constant", "count > 10 * 2", 21, "bounds"},
+		{"in brackets", "(count > 20)", 21, "bounds"},
+		{"less needs every flow", "count < 20", 0, "bounds"},
+		{"a number below one", "count > -1", 0, "bounds"},
+		{"two bounds", "count > 20 and distinct(dst) > 5", 0, "bounds"},
+		{"three bounds", "count > 20 and distinct(dst) > 5 and sum(bytes) < 100", 0, "bounds"},
+		{"one of two", "count > 20 or distinct(dst) > 5", 0, "truth"},
+		{"arithmetic", "count > 20 and sum(bytes) / count < 100", 0, "truth"},
+		{"always", "true", 0, "truth"},
+		{"what may fail", "count > 20 and sum(bytes) % count == 0", 0, "program"},
 	} {
 		cond, err := compile(c.text)
 		if err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
 		}
-		if cond.enough() != c.enough || (cond.program != nil) != c.program {
-			t.Errorf("%s: %q is decided by %d flows, program %v", c.why, c.text, cond.enough(), cond.program != nil)
+		form := "bounds"
+		if cond.truth != nil {
+			form = "truth"
+		} else if cond.program != nil {
+			form = "program"
+		}
+		if cond.enough() != c.enough || form != c.form {
+			t.Errorf("%s: %q is decided by %d flows, in the form of %s", c.why, c.text, cond.enough(), form)
 		}
 	}
 }

@@ -123,6 +123,7 @@ func TestFlowsDoNotAllocate(t *testing.T) {
 	for _, c := range []struct{ why, text string }{
 		{"the built-in ones", ""},
 		{"all metrics", "builtin: off\nsensors: {a: {window: {period: 1s}, report_if: count > 1000 and distinct(dst) > 1 and distinct(src) > 1 and distinct(src_port) > 1 and distinct(dst_port) > 1 and sum(bytes) > 1 and sum(packets) > 1}}"},
+		{"arithmetic", "builtin: off\nsensors: {a: {window: {period: 1s}, report_if: sum(bytes) / count > 1000000 or distinct(dst) * 2 > 100000}}"},
 		{"the last flows", "builtin: off\nsensors: {a: {window: {count: 100}, report_if: count > 100}}"},
 	} {
 		l := listen(t, parse(t, c.text), func(cfg *Config) { cfg.MaxKeys = 1000 })
