@@ -317,6 +317,7 @@ func (f *exportFloods) list(c *course, key uint64, now int64) {
 		return
 	}
 	c.listed = true
+	f.courses.strengthen(key) // others, that get answers for it, must not drive it out
 	f.suspects = append(f.suspects, suspectCourse{key, now})
 }
 
@@ -343,12 +344,16 @@ func (f *exportFloods) judge(key uint64, now int64) {
 	}
 	c.listed = false
 	f.episodes.exporter = c.exporter
-	told := [exportKinds]bool{}
+	told, any := [exportKinds]bool{}, false
 	for k := range exportKinds {
 		doubled := k == packetsACK && told[loneACK] || k == packetsUDP && told[begunUDP]
 		if !doubled && !(exportSpecs[k].name == "udp_flood" && f.episodes.running(amplified(c.addr))) {
 			told[k] = f.tell(c, k)
+			any = any || told[k]
 		}
+	}
+	if !any {
+		f.courses.weaken(key)
 	}
 	f.episodes.exporter = packet.Addr{}
 }

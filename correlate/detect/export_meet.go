@@ -118,14 +118,15 @@ func (m *meeting) over(r *flow.Record, side int, owner uint16) bool {
 	return closed && known && r.First > last && r.Fwd.Flags&packet.SYN != 0 && !sampled(r)
 }
 
+// add adds a record to a direction that belongs to the exporter that told of it
+// first, unless that fell silent.
 func (t *meetings) add(m *meeting, r *flow.Record, side int, owner uint16) role {
 	if m.packets[side] == 0 {
 		m.set(r, side, owner)
 		return answer
 	}
-	told := r.First <= m.lasts[side]+flowGap // where another exporter does not go on in place of a silent one
-	if owner != m.owners[side] && told || owner == m.owners[side] && r.Last == m.lasts[side] && !sampled(r) {
-		t.duplicates++ // another router, or metered on the way in and on the way out
+	if owner != m.owners[side] && r.First <= m.lasts[side]+flowGap || owner == m.owners[side] && m.again(r, side) {
+		t.duplicates++
 		return duplicate
 	}
 	m.owners[side] = owner
@@ -134,6 +135,13 @@ func (t *meetings) add(m *meeting, r *flow.Record, side int, owner uint16) role 
 	m.flags[side] |= r.Fwd.Flags
 	m.firsts[side], m.lasts[side] = min(m.firsts[side], r.First), max(m.lasts[side], r.Last)
 	return more
+}
+
+// again reports whether an exporter tells of the same packets again, since it
+// meters them where they come in and where they go out. Times of whole seconds do
+// not tell.
+func (m *meeting) again(r *flow.Record, side int) bool {
+	return r.Last == m.lasts[side] && r.Last%second != 0 && !sampled(r)
 }
 
 // wait queues a flow that was not told yet.

@@ -37,8 +37,9 @@ func meet(all []flow.Record, after int64) (told []flow.Record, roles []role) {
 
 func TestDirectionsMeet(t *testing.T) {
 	const client, server = "10.0.0.5", "203.0.113.7"
-	ask := half(client, 40000, server, 443, protoTCP, whole, 8, 900, flowEpoch)
+	ask := half(client, 40000, server, 443, protoTCP, whole, 8, 900, flowEpoch+second/8)
 	reply := back(ask, whole, 7, 5000)
+	coarse := half(client, 40000, server, 443, protoTCP, ack, 1, 40, flowEpoch)
 	elsewhere := func(r flow.Record) flow.Record { r.Export.Exporter = address("192.0.2.2"); return r }
 	later := func(r flow.Record, s int64) flow.Record { r.First += s * second; r.Last += s * second; return r }
 	until := func(r flow.Record, s int64) flow.Record { r.Last = r.First + s*second; return r }
@@ -55,6 +56,7 @@ func TestDirectionsMeet(t *testing.T) {
 		{"of two exporters", []flow.Record{ask, elsewhere(reply)}, 1, []role{first, answer}},
 		{"told by three routers", []flow.Record{ask, elsewhere(ask), reply, elsewhere(reply)}, 1, []role{first, duplicate, answer, duplicate}},
 		{"metered on the way in and on the way out", []flow.Record{ask, ask, reply, reply}, 1, []role{first, duplicate, answer, duplicate}},
+		{"packets of one second, of an exporter that knows no less", []flow.Record{coarse, coarse, coarse}, 1, []role{first, more, more}},
 		{"only one direction", []flow.Record{ask}, 1, []role{first}},
 		{"only the reply", []flow.Record{reply}, 1, []role{first}},
 		{"cut by the active timeout", []flow.Record{until(ask, 60), until(reply, 60), later(open(ask), 61), later(open(reply), 61)}, 1, []role{first, answer, more, more}},
