@@ -75,7 +75,7 @@ func New(cfg Config) *Set {
 func (s *Set) Flow(r *flow.Record) {
 	s.flows++
 	if s.now == 0 {
-		s.now = r.Last
+		s.at(r.Last)
 	}
 	r = s.initiator(r)
 	for _, w := range s.watchers {
@@ -162,13 +162,21 @@ func (s *Set) named(n *note) (packet.Addr, bool) {
 // ends episodes and forgets keys that were quiet for longer than their window;
 // no window depends on it.
 func (s *Set) Advance(now int64) {
-	s.now = now
+	passed := now/1e9 != s.now/1e9
+	s.at(now)
+	if !passed {
+		return
+	}
 	s.episodes.advance(now)
 	for _, w := range s.watchers {
-		if second := uint32(now / 1e9); second != w.now {
-			w.now = second
-			w.expire(expireLook)
-		}
+		w.expire(expireLook)
+	}
+}
+
+func (s *Set) at(now int64) {
+	s.now = now
+	for _, w := range s.watchers {
+		w.now = uint32(now / 1e9)
 	}
 }
 
