@@ -128,6 +128,9 @@ func heap() uint64 {
 
 // What each packet looks up lies in one line of the processor's cache.
 func TestSizes(t *testing.T) {
+	if size := unsafe.Sizeof(target{}); size != 192 {
+		t.Errorf("a target takes %d bytes, not three lines", size)
+	}
 	for name, size := range map[string]uintptr{"set": unsafe.Sizeof(set{}), "conn": unsafe.Sizeof(conn{}), "contact": unsafe.Sizeof(contact{})} {
 		if size != 64 {
 			t.Errorf("a %s takes %d bytes, not 64", name, size)

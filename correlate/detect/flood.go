@@ -56,23 +56,26 @@ var floodSpecs = [floodKinds]struct {
 	volumeACK:   {20000, "tcp_flood", "ack", "tcp"},
 }
 
-// target is one destination in one second.
+// target is one destination in one second. What each packet looks at stands in its
+// first two of three lines of the processor's cache.
 type target struct {
 	second  int64
 	count   [floodKinds]int32
-	usual   [floodKinds]float32 // moving average over seconds without a flood
-	ports   uint64              // a bit for each hashed port
-	sources uint64              // a bit for each hashed source
-	port    uint16              // of the last
-	warm    bool                // usual is not all zero
-	listed  bool                // among the candidates of this second
-	noted   uint16              // a bit for each kind that is among the busy ones of this second
-	held    bool                // a flood is running: usual does not learn
-	addr    packet.Addr
+	total   int32
+	ports   uint64 // a bit for each hashed port
+	sources uint64 // a bit for each hashed source
+
 	suspect packet.Addr // the source of most packets (Boyer and Moore's vote)
 	votes   int32
-	total   int32
-	told    int64 // when a flood of SYN was told last
+	port    uint16 // of the last
+	noted   uint16 // a bit for each kind that is among the busy ones of this second
+	warm    bool   // usual is not all zero
+	listed  bool   // among the candidates of this second
+	held    bool   // a flood is running: usual does not learn
+	addr    packet.Addr
+	told    int64               // when a flood of SYN was told last
+	usual   [floodKinds]float32 // moving average over seconds without a flood
+	_       [36]byte
 }
 
 type floods struct {

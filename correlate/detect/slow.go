@@ -104,9 +104,7 @@ func (s *slowScans) contact(src, dst packet.Addr, port uint16, failed bool, now 
 		kind = reachInside
 	}
 	if !failed {
-		client, service := s.hashOf(from, 0, kind), s.hashOf(dst, port, reachService)
-		s.good.add(client, service, uint32(seconds(now)))
-		s.good.add(service, client, uint32(seconds(now)))
+		s.good.both(s.hashOf(from, 0, kind), s.hashOf(dst, port, reachService), uint32(seconds(now)))
 		return
 	}
 	if !s.told(src) {

@@ -59,6 +59,7 @@ func (s *slowScans) save() *SlowState {
 			all = append(all, found{key, r})
 		}
 	})
+	s.good.settle()
 	vectors := 0
 	for _, f := range slices.Backward(all[max(0, len(all)-maxSavedReaches):]) {
 		one := ReachState{Host: f.r.host.Netip(), Port: f.r.port, Counts: reachNames[f.r.kind]}

@@ -20,16 +20,48 @@ type success struct {
 // successes counts for each of a fixed number of keys with how many distinct members
 // it succeeded. Each first contact that succeeds counts here, so that a key is found
 // with one look at memory: two share a line of the processor's cache, and of the two
-// the one with fewer successes leaves.
+// the one with fewer successes leaves. What came is kept until there are some, or until
+// somebody asks: then the looks at memory, which are far apart, overlap.
 type successes struct {
 	lines   [][2]success
 	half    uint32 // of the span, in seconds
+	waiting []met
+	touched uint64 // nothing; it keeps the first looks at memory from being left out
 	evicted uint64
 }
 
-func newSuccesses(span uint32) *successes {
-	return &successes{lines: make([][2]success, maxSuccesses/2), half: span / 2}
+// met is two keys that succeeded with each other.
+type met struct {
+	a, b uint64
+	at   uint32
 }
+
+func newSuccesses(span uint32) *successes {
+	return &successes{lines: make([][2]success, maxSuccesses/2), half: span / 2, waiting: make([]met, 0, 64)}
+}
+
+// both notes that two keys succeeded with each other, at so many seconds.
+func (s *successes) both(a, b uint64, at uint32) {
+	s.waiting = append(s.waiting, met{a, b, at})
+	if len(s.waiting) == cap(s.waiting) {
+		s.settle()
+	}
+}
+
+// settle counts what waits.
+func (s *successes) settle() {
+	for i := range s.waiting {
+		m := &s.waiting[i]
+		s.touched += s.line(m.a)[0].key + s.line(m.b)[0].key
+	}
+	for _, m := range s.waiting {
+		s.add(m.a, m.b, m.at)
+		s.add(m.b, m.a, m.at)
+	}
+	s.waiting = s.waiting[:0]
+}
+
+func (s *successes) line(key uint64) *[2]success { return &s.lines[key>>8%uint64(len(s.lines))] }
 
 // add notes a success of key with a member of that hash, at so many seconds.
 func (s *successes) add(key, member uint64, at uint32) {
@@ -43,7 +75,7 @@ func (s *successes) add(key, member uint64, at uint32) {
 
 // put makes room for a key that is not there.
 func (s *successes) put(fresh success) *success {
-	line := &s.lines[fresh.key>>8%uint64(len(s.lines))]
+	line := s.line(fresh.key)
 	e := &line[0]
 	if e.weight(fresh.begin, s.half) > line[1].weight(fresh.begin, s.half) {
 		e = &line[1]
@@ -56,7 +88,7 @@ func (s *successes) put(fresh success) *success {
 }
 
 func (s *successes) find(key uint64) *success {
-	line := &s.lines[key>>8%uint64(len(s.lines))]
+	line := s.line(key)
 	for i := range line {
 		if line[i].key == key {
 			return &line[i]
@@ -91,6 +123,7 @@ func (e *success) roll(at, half uint32) {
 // takes some 266, more than can be told.
 func (s *successes) count(key uint64, at uint32) int {
 	const all = 64
+	s.settle()
 	e := s.find(key)
 	if e == nil {
 		return 0
