@@ -18,6 +18,9 @@ const (
 	proto
 	srcPort
 	dstPort
+	icmpTypeCode
+	icmpType
+	icmpCode
 	tcpFlags
 	ttl
 	inBytes
@@ -153,6 +156,12 @@ var flowElements = []element{
 	{181, meaning{slot: dstPort, rank: 1}}, // udpDestinationPort
 	{183, meaning{slot: dstPort, rank: 2}}, // tcpDestinationPort
 	{12, meaning{slot: dst4}},
+	{32, meaning{slot: icmpTypeCode}},
+	{139, meaning{slot: icmpTypeCode, rank: 1}}, // of ICMPv6
+	{176, meaning{slot: icmpType}},
+	{178, meaning{slot: icmpType, rank: 1}}, // of ICMPv6
+	{177, meaning{slot: icmpCode}},
+	{179, meaning{slot: icmpCode, rank: 1}}, // of ICMPv6
 	{23, meaning{slot: outBytes}},
 	{171, meaning{slot: outBytes, rank: 1}}, // postOctetTotalCount
 	{24, meaning{slot: outPackets}},

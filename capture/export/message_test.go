@@ -273,3 +273,33 @@ func TestVariableLength(t *testing.T) {
 		}
 	}
 }
+
+func TestICMP(t *testing.T) {
+	proto := spec{4, 1, 0}
+	for _, c := range []struct {
+		why    string
+		fields []spec
+		values [][]byte
+		want   uint16
+	}{
+		{"an element of its own", []spec{proto, {32, 2, 0}}, [][]byte{{1}, u16(3<<8 | 1)}, 3<<8 | 1},
+		{"that of ICMPv6", []spec{proto, {139, 2, 0}}, [][]byte{{58}, u16(128 << 8)}, 128 << 8},
+		{"type and code apart", []spec{proto, {176, 1, 0}, {177, 1, 0}}, [][]byte{{1}, {8}, {0}}, 8 << 8},
+		{"where a port would be", []spec{proto, {7, 2, 0}, {11, 2, 0}}, [][]byte{{1}, u16(0), u16(8 << 8)}, 8 << 8},
+		{"nothing is told", []spec{proto}, [][]byte{{1}}, 0},
+		{"TCP has none", []spec{proto, {32, 2, 0}, {11, 2, 0}}, [][]byte{{6}, u16(8 << 8), u16(80)}, 0},
+	} {
+		for _, version := range []flow.Version{flow.NetFlow9, flow.IPFIX} {
+			fields, values := append(c.fields, spec{2, 4, 0}), append(c.values, u32(1))
+			if got := one(version, fields, values...); got.Export.ICMP != c.want || !got.Ports && got.DstPort != 0 {
+				t.Errorf("%s, %v: %#x, port %d", c.why, version, got.Export.ICMP, got.DstPort)
+			}
+		}
+	}
+	five := fixedDatagram(flow.NetFlow5, 1, 0)
+	five[24+38] = 1
+	be.PutUint16(five[24+34:], 11<<8)
+	if got := feed(NewDecoder(Config{}), five); len(got) != 1 || got[0].Export.ICMP != 11<<8 || got[0].Ports || got[0].DstPort != 0 {
+		t.Errorf("NetFlow 5: %+v", got)
+	}
+}

@@ -81,6 +81,8 @@ func (d *Decoder) fixedRecord(r *flow.Record, b []byte, l *layout, c *clock) {
 	if r.Ports = hasPorts(r.Proto); r.Ports {
 		r.SrcPort = binary.BigEndian.Uint16(b[32:])
 		r.DstPort = binary.BigEndian.Uint16(b[34:])
+	} else if isICMP(r.Proto) {
+		r.Export.ICMP = binary.BigEndian.Uint16(b[34:])
 	}
 	r.Fwd.Packets = times(uint64(binary.BigEndian.Uint32(b[16:])), r.Export.Sampling)
 	r.Fwd.Bytes = times(uint64(binary.BigEndian.Uint32(b[20:])), r.Export.Sampling)
@@ -95,3 +97,5 @@ func (d *Decoder) fixedRecord(r *flow.Record, b []byte, l *layout, c *clock) {
 // hasPorts reports whether flows of a protocol have ports, as in captures: TCP,
 // UDP and SCTP. Exporters put the type of ICMP where ports are.
 func hasPorts(proto uint8) bool { return proto == 6 || proto == 17 || proto == 132 }
+
+func isICMP(proto uint8) bool { return proto == 1 || proto == 58 }

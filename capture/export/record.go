@@ -178,6 +178,11 @@ func fillKey(r *flow.Record, t *template, v *values) {
 	}
 	if r.Ports = hasPorts(r.Proto); r.Ports {
 		r.SrcPort, r.DstPort = uint16(v[srcPort]), uint16(v[dstPort])
+	} else if isICMP(r.Proto) { // many exporters put both where a port would be
+		r.Export.ICMP = uint16(v[icmpTypeCode] | v[icmpType]<<8 | v[icmpCode])
+		if r.Export.ICMP == 0 {
+			r.Export.ICMP = uint16(v[dstPort])
+		}
 	}
 }
 

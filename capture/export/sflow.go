@@ -212,6 +212,9 @@ func (d *Decoder) fromHeader(b []byte, r *flow.Record) (told, sound bool) {
 		Packets: times(1, rate), Bytes: times(uint64(frame), rate), Payload: times(uint64(p.PayloadLen), rate),
 		Flags: p.Flags, TTL: p.TTL,
 	}
+	if p.HasICMP {
+		r.Export.ICMP = uint16(p.ICMPType)<<8 | uint16(p.ICMPCode)
+	}
 	r.LinkHeader = linkHeader(int(frame), p)
 	return true, true
 }
@@ -290,6 +293,9 @@ func fromFields(format uint32, b []byte, r *flow.Record) bool {
 		rear := b[before+2*address:]
 		if r.Ports = hasPorts(r.Proto); r.Ports {
 			r.SrcPort, r.DstPort = uint16(binary.BigEndian.Uint32(rear)), uint16(binary.BigEndian.Uint32(rear[4:]))
+		}
+		if isICMP(r.Proto) {
+			r.Export.ICMP = uint16(binary.BigEndian.Uint32(rear[4:]))
 		}
 		if r.Proto == 6 {
 			r.Fwd.Flags = packet.Flags(binary.BigEndian.Uint32(rear[8:]))

@@ -107,6 +107,7 @@ type Export struct {
 	Exporter packet.Addr // who sent the datagram
 	Domain   uint32      // source id, observation domain, engine or sub-agent of the exporter
 	Sampling uint32      // one of so many packets was counted; Side is corrected by it. 0 and 1: all
+	ICMP     uint16      // type and code, of ICMP and ICMPv6: type<<8 | code; 0 is also one that was not told
 	Version  Version
 }
 

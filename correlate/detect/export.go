@@ -148,14 +148,12 @@ const (
 	protocolICMPv6 = 58
 )
 
-// icmpOf takes the type out of a record, where exporters put it: above the code
-// in the destination port. A pair of addresses has one flow.
+// icmpOf tells what an exporter said of the type of a record.
 func (e *exporter) icmpOf(r *flow.Record) icmpKind {
 	if r.Ports || r.Proto != protocolICMP && r.Proto != protocolICMPv6 {
 		return icmpUntold
 	}
-	told := r.SrcPort | r.DstPort
-	r.SrcPort, r.DstPort = 0, 0
+	told := r.Export.ICMP
 	e.types = e.types || told != 0
 	switch {
 	case !e.types: // 0 is the echo reply of IPv4, or nothing

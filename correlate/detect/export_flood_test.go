@@ -43,12 +43,12 @@ func TestExportedFloods(t *testing.T) {
 	}
 	typed := func(turned bool) []flow.Record {
 		first := half("10.0.0.8", 0, "10.0.0.7", 0, protocolICMP, 0, 1, 84, flowEpoch)
-		first.DstPort = 8 << 8 // this exporter tells types
+		first.Export.ICMP = 8 << 8 // this exporter tells types
 		all := echo(turned)
 		all[0].First, all[1].First = flowEpoch, flowEpoch
 		for i := range all {
 			if all[i].Src == address(from) {
-				all[i].DstPort = 8 << 8
+				all[i].Export.ICMP = 8 << 8
 			}
 		}
 		return append([]flow.Record{first}, all...)
