@@ -32,3 +32,33 @@ func FuzzRestore(f *testing.F) {
 		p.stats.Save()
 	})
 }
+
+// FuzzRestoreWeekly does so with the state of WeeklyTransfer.
+func FuzzRestoreWeekly(f *testing.F) {
+	for _, hours := range []int{0, 1, 30} {
+		l := newWeeklyLine(f, nil)
+		for range hours {
+			l.carry(mebi)
+		}
+		text, err := json.Marshal(l.Save())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var state WeeklyTransferState
+		if json.Unmarshal(text, &state) != nil {
+			return
+		}
+		l := newWeeklyLine(t, nil)
+		_ = l.Restore(state) // refused or not, it goes on
+		for range 5 {
+			l.carry(10_000 * mebi)
+		}
+		l.Flush()
+		if err := l.Restore(l.Save()); err != nil {
+			t.Errorf("what was saved is refused: %v", err)
+		}
+	})
+}
