@@ -15,7 +15,7 @@ import (
 // stateVersion is raised when older versions cannot be read any more.
 const stateVersion = 1
 
-// State is what outlives a run, as plain JSON of some megabytes at most: the
+// State is what outlives a run, as plain JSON of twenty megabytes at most: the
 // peers, how long they were learned, the pairs that may be beacons with their calls of
 // the day that runs, and what slow scans were counted.
 type State struct {
@@ -57,7 +57,7 @@ type CallsState struct {
 
 // maxSavedCalls is how many calls a saved state holds, 15 bytes each; of the pairs that
 // were quiet for longest only the first contact is kept beyond.
-const maxSavedCalls = 1 << 19
+const maxSavedCalls = 1 << 18
 
 // Learn forgets all peers and learns them anew for so long; 0 is
 // LearningPeriod. Until the period is over, no new peer is told. Time counts

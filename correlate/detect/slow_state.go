@@ -13,7 +13,7 @@ import (
 
 // What a saved state holds of slow scans at most: those that failed with most are kept.
 const (
-	maxSavedReaches = 1 << 13 // 0.7 KB each where full
+	maxSavedReaches = 1 << 12 // 1.1 KB each where full
 	maxSavedVectors = 1 << 10 // 2.7 KB each
 	savedMembers    = 2       // with fewer, a key is not worth a line
 )
