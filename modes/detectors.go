@@ -47,13 +47,7 @@ func (w *watcher) detectors(random [32]byte) error {
 	c := watch.DefaultTransferConfig()
 	c.Interval, c.Seed = w.values.Duration("transfer-interval"), part(random, 2)
 	c.Anomalyzer = w.anomalyzer(methods, random)
-	slow := watch.DefaultExfiltrationConfig()
-	slow.Seed = part(random, 4)
-	if w.leaks, err = watch.NewExfiltration(slow, w.lanes[laneTransfers].emit); err != nil {
-		return err
-	}
-	c.Carried = w.leaks.Carried
-	if w.transfer, err = watch.NewTransfer(c, w.lanes[laneTransfers].emit); err != nil {
+	if w.transfers, err = newTransfers(c, config.List[netip.Prefix](w.values, "home"), random, w.lanes[laneTransfers].emit); err != nil {
 		return w.values.Invalid("anom-methods", "with the other --anom- options: %v", err)
 	}
 	return nil
@@ -115,9 +109,9 @@ func (w *watcher) openPackets() error {
 
 // learned is what a host keeps of its traffic from one run to the next.
 type learned struct {
-	Statistics   watch.StatsState         `json:"statistics"`
-	Exfiltration *watch.ExfiltrationState `json:"exfiltration,omitempty"`
-	Peers        *detect.State            `json:"peers,omitempty"`
+	Statistics watch.StatsState `json:"statistics"`
+	transfersState
+	Peers *detect.State `json:"peers,omitempty"`
 }
 
 // restore lets the statistics go on with what an earlier run had learned.
@@ -133,8 +127,8 @@ func (w *watcher) restore(path string) {
 	if err == nil {
 		err = w.stats.Restore(state.Statistics)
 	}
-	if err == nil && w.leaks != nil && state.Exfiltration != nil {
-		err = w.leaks.Restore(*state.Exfiltration)
+	if err == nil && w.transfers != nil {
+		err = w.transfers.restore(state.transfersState)
 	}
 	if err == nil && state.Peers != nil {
 		err = w.detect.Restore(*state.Peers)
@@ -148,9 +142,8 @@ func (w *watcher) restore(path string) {
 func (w *watcher) save(path string) {
 	peers := w.detect.Save()
 	state := learned{Statistics: w.stats.Save(), Peers: &peers}
-	if w.leaks != nil {
-		leaks := w.leaks.Save()
-		state.Exfiltration = &leaks
+	if w.transfers != nil {
+		state.transfersState = w.transfers.save()
 	}
 	text, err := json.Marshal(state)
 	if err == nil {

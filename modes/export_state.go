@@ -22,10 +22,11 @@ import (
 type knownExporters struct {
 	Exporters  []export.ExporterState `json:"exporters"`
 	Detections *detect.State          `json:"detections,omitempty"`
+	transfersState
 }
 
 // keepEvery is how often what the exporters told is written down.
-const keepEvery = time.Minute
+const keepEvery = 5 * time.Minute
 
 // restore lets every intake know the exporters of an earlier run: which of them
 // hears which may have changed.
@@ -46,6 +47,9 @@ func (c *collectors) restore() {
 	if err == nil && known.Detections != nil {
 		err = c.exports.detect.Restore(*known.Detections)
 	}
+	if err == nil {
+		err = c.exports.moves.restore(known.transfersState)
+	}
 	if err != nil {
 		c.log.Warn().Msgf("what the exporters told an earlier run is not used wholly: %s", oneLine(err))
 	}
@@ -55,7 +59,7 @@ func (c *collectors) restore() {
 func (c *collectors) save() {
 	c.exports.mu.Lock()
 	detections := c.exports.detect.Save()
-	known := knownExporters{Exporters: merged(c.intakes), Detections: &detections}
+	known := knownExporters{merged(c.intakes), &detections, c.exports.moves.save()}
 	c.exports.mu.Unlock()
 	text, err := json.Marshal(known)
 	if err == nil {

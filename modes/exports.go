@@ -30,44 +30,52 @@ type exports struct {
 	sensors  *sensor.Set
 	losses   *detect.Losses
 	detect   *detect.Detections // nil: sensors only
-	latest   int64              // end of the latest flow, by its exporter's clock
-	arrived  int64              // when it came
+	moves    *exportedTransfers
 	records  uint64
 	findings uint64 // threats and anomalies that fired
 }
 
-// newExports opens nothing.
-func newExports(v *config.Values, definitions sensor.Definitions, random [32]byte, log zerolog.Logger, emit event.Emit) *exports {
+// newExports opens nothing. Windows run on the times of the flows, held against
+// the clock that judge and advance bring: the arrival of the datagrams.
+func newExports(v *config.Values, definitions sensor.Definitions, random [32]byte, log zerolog.Logger, emit event.Emit) (*exports, error) {
 	x := &exports{log: log, ids: event.NewIDs(part(random, 5)), emit: emit, flows: v.Bool("flows")}
 	x.sensors = sensor.New(sensor.Config{Definitions: definitions, Seed: part(random, 6), Emit: x.finding})
-	x.detect = detect.New(detect.Config{Seed: part(random, 7), Home: config.List[netip.Prefix](v, "home"), Emit: x.finding})
-	x.detect.Learn(v.Duration("learn-peers"))
 	x.losses = detect.NewLosses(detect.Config{Seed: part(random, 8), Emit: x.finding})
-	return x
+	home := config.List[netip.Prefix](v, "home")
+	var err error
+	if x.moves, err = newExportedTransfers(home, random, x.finding); err != nil {
+		return nil, err
+	}
+	x.detect = detect.New(detect.Config{Seed: part(random, 7), Home: home, Emit: x.finding, Exported: x.moves.flow})
+	x.detect.Learn(v.Duration("learn-peers"))
+	return x, nil
 }
 
 // judge takes the records that an intake decoded until now.
 func (x *exports) judge(records []flow.Record, now int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sensors.Advance(now)
+	x.clock(now)
 	for i := range records {
-		x.look(&records[i], now)
+		r := &records[i]
+		if x.detect != nil {
+			x.detect.Flow(r)
+		}
+		x.sensors.Flow(r)
+		if x.flows {
+			x.record(exportedEvent(r))
+		}
 	}
 	x.records += uint64(len(records))
 }
 
-// look judges one flow; x.mu is held.
-func (x *exports) look(r *flow.Record, now int64) {
+// clock tells that it is now; x.mu is held.
+func (x *exports) clock(now int64) {
+	x.sensors.Advance(now)
+	x.losses.Advance(now)
 	if x.detect != nil {
-		x.detect.Flow(r)
-	}
-	x.sensors.Flow(r)
-	if r.Last > x.latest {
-		x.latest, x.arrived = r.Last, now
-	}
-	if x.flows {
-		x.record(exportedEvent(r))
+		x.detect.Advance(now)
+		x.moves.advance(now)
 	}
 }
 
@@ -78,16 +86,11 @@ func (x *exports) own(r *flow.Record) {
 	x.sensors.Flow(r)
 }
 
-// advance moves the clock of the flows on while none comes: by as much as
-// passed since the last one.
+// advance lets time pass while no record comes.
 func (x *exports) advance(now int64) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sensors.Advance(now)
-	x.losses.Advance(now)
-	if x.detect != nil && x.latest != 0 && now > x.arrived {
-		x.detect.Advance(x.latest + now - x.arrived)
-	}
+	x.clock(now)
 }
 
 // reload changes the sensors; those that stay as they were keep their windows.
@@ -104,7 +107,8 @@ func (x *exports) close() {
 	x.sensors.Close()
 	x.losses.Close()
 	if x.detect != nil {
-		x.detect.Close()
+		x.detect.Close() // which tells x.moves of the last flows
+		x.moves.close()
 	}
 }
 
@@ -134,6 +138,7 @@ func (x *exports) counts(yield func(name string, value uint64)) {
 	x.losses.Counts(yield)
 	if x.detect != nil {
 		x.detect.Counts(yield)
+		x.moves.counts(yield)
 	}
 }
 
@@ -269,7 +274,10 @@ func (w *watcher) watchExports(random [32]byte) error {
 	if err != nil {
 		return err
 	}
-	x := newExports(w.values, definitions, random, w.log, w.lanes[laneFlows].emit)
+	x, err := newExports(w.values, definitions, random, w.log, w.lanes[laneFlows].emit)
+	if err != nil {
+		return err
+	}
 	w.exports = watchedExports{judge: x, which: newSieveOfExports(w.values)}
 	if _, replay := watches(w.values); replay {
 		w.exports.in = newIntake(w.values, x)

@@ -136,7 +136,7 @@ func (w *watcher) judgeStatistics(j *journal) {
 }
 
 func (w *watcher) judgeTransfers(j *journal) {
-	if w.transfer == nil {
+	if w.transfers == nil {
 		return
 	}
 	l := &w.lanes[laneTransfers]
@@ -145,12 +145,14 @@ func (w *watcher) judgeTransfers(j *journal) {
 		l.at = at
 		switch s.kind {
 		case stepView, stepEnded:
-			w.transfer.Flow(&s.record)
+			w.transfers.recent.Flow(&s.record)
 		case stepMeasure:
-			w.transfer.Advance(s.at)
-			w.leaks.Advance(s.at)
+			w.transfers.advance(s.at)
 		case stepClose:
-			w.transfer.Flush()
+			w.transfers.recent.Flush()
+			if w.live == nil { // else an episode of the week goes on in the next run
+				w.transfers.hours.Flush()
+			}
 		}
 	})
 }

@@ -23,7 +23,9 @@ func (s *server) openFlows() (err error) {
 	if err != nil {
 		return err
 	}
-	s.flows = newExports(s.values, definitions, seed(), s.log, s.tell)
+	if s.flows, err = newExports(s.values, definitions, seed(), s.log, s.tell); err != nil {
+		return err
+	}
 	s.ears = newCollectors(s.values, s.dir, s.log, s.flows)
 	return nil
 }
@@ -55,10 +57,13 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	s.flows = newExports(s.values, definitions, [32]byte{}, s.log, func(e event.Event) {
+	s.flows, err = newExports(s.values, definitions, [32]byte{}, s.log, func(e event.Event) {
 		s.tell(e)
 		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
 	})
+	if err != nil {
+		return err
+	}
 	files, err := newExportReplay(s.values, s.flows)
 	if err != nil {
 		return err

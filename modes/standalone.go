@@ -76,7 +76,9 @@ func runStandalone(ctx context.Context, p parts) error {
 	if replay {
 		random = [32]byte{}
 	}
-	s.flows = newExports(p.values, sensors, random, s.log, s.tell)
+	if s.flows, err = newExports(p.values, sensors, random, s.log, s.tell); err != nil {
+		return err
+	}
 	if replay {
 		s.desk.created = func() time.Time { return time.Time{} }
 		return s.replay(ctx)

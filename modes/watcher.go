@@ -26,26 +26,25 @@ import (
 // them, counts and keeps the flows. What comes of it is judged in lanes, which
 // run at once on the same goroutine or, with several shards, beside it.
 type watcher struct {
-	values   *config.Values
-	log      zerolog.Logger
-	sieve    *sieve
-	shard    *capture.Shard
-	live     *capture.Live // nil in a replay
-	process  *process.Lookup
-	chosen   []stat.Statistic
-	flows    bool  // each flow that ends is written
-	due      int64 // when the open interval of the transfers ends; packet time
-	stats    *watch.Stats
-	detect   *detect.Detections
-	packets  *packetlog.Log      // nil: no packets are kept
-	leaks    *watch.Exfiltration // nil with transfer
-	transfer *watch.Transfer     // nil: no method is chosen
-	ids      *event.IDs
-	emit     event.Emit // findings and records
-	alerts   uint64
-	exports  watchedExports
-	kernel   kernelCounts // at the last look; of the lane of flows
-	lanes    [lanes]lane
+	values    *config.Values
+	log       zerolog.Logger
+	sieve     *sieve
+	shard     *capture.Shard
+	live      *capture.Live // nil in a replay
+	process   *process.Lookup
+	chosen    []stat.Statistic
+	flows     bool  // each flow that ends is written
+	due       int64 // when the open interval of the transfers ends; packet time
+	stats     *watch.Stats
+	detect    *detect.Detections
+	packets   *packetlog.Log // nil: no packets are kept
+	transfers *transfers     // nil: no method is chosen
+	ids       *event.IDs
+	emit      event.Emit // findings and records
+	alerts    uint64
+	exports   watchedExports
+	kernel    kernelCounts // at the last look; of the lane of flows
+	lanes     [lanes]lane
 	conveyor
 	tops topTicker
 	all  *topFlows // of a replay, ended flows too; nil: live
@@ -164,7 +163,7 @@ func (w *watcher) runLive(ctx context.Context, out io.Writer, state string) erro
 
 // measureDue closes the interval of the transfers when it ended before now.
 func (w *watcher) measureDue(now int64) {
-	if w.transfer != nil && now >= w.due {
+	if w.transfers != nil && now >= w.due {
 		w.measure(now)
 	}
 }
@@ -198,7 +197,7 @@ func (w *watcher) logPacket(p *packet.Parsed, now int64) {
 // interval takes an interval that has ended. The flow table forgets now which
 // flows had packets in it.
 func (w *watcher) interval(iv *stat.Interval) {
-	if w.transfer != nil {
+	if w.transfers != nil {
 		w.shard.Flows().Fresh(w.view)
 		w.measureDue(iv.End)
 	}
