@@ -15,7 +15,7 @@ import (
 
 // batched hands packets to a shard by batches, as a replay does.
 func batched(shard *Shard) (each func(*Packet), rest func()) {
-	b := NewBatch(64, 1<<18, false)
+	b := NewBatch(32, 1<<18, false)
 	rest = func() {
 		shard.Ahead(b, 0)
 		for i := range b.Len() {

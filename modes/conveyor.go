@@ -15,7 +15,7 @@ const (
 	journalSamples = 1 << 12
 	batchPackets   = 1 << 10
 	batchBytes     = 1 << 19
-	batchAhead     = 64 // packets whose flows are looked up side by side
+	batchAhead     = 32 // packets whose flows are looked up side by side
 )
 
 // conveyor carries packets from the reader to the lanes. The reader fills
