@@ -38,7 +38,7 @@ func TestExportersShowTheLabelledAttacks(t *testing.T) {
 	capture := corpus(t, "attack", "lab_mixed_240s_snap128.pcap")
 	dir := t.TempDir()
 	softflowd := func(version string) []string {
-		return []string{"softflowd", "-r", capture, "-n", "127.0.0.1:2055", "-v", version, "-d", "-p", filepath.Join(dir, "pid"), "-c", "none"} // its control socket may block it for ever
+		return []string{"softflowd", "-r", capture, "-n", "127.0.0.1:2055", "-v", version, "-d", "-p", filepath.Join(dir, "pid"+version), "-c", "none"} // its control socket may block it for ever
 	}
 	pmacctd := func(name, plugin string) []string {
 		conf := filepath.Join(dir, name)
@@ -59,6 +59,7 @@ func TestExportersShowTheLabelledAttacks(t *testing.T) {
 		{"IPFIX of pmacctd", "ipfix", pmacctd("nf10", "plugins: nfprobe\nnfprobe_receiver: 127.0.0.1:2055\nnfprobe_version: 10\n")},
 	} {
 		t.Run(c.version+" "+c.exporter[0], func(t *testing.T) {
+			t.Parallel() // each has a namespace of its own, and pmacctd sleeps at start and end
 			l := inNamespace(t)
 			p := l.vft("host", "server", "--netflow", "127.0.0.1:2055", "--data-dir", t.TempDir())
 			p.waitFor(p.err, 10*time.Second, "collecting flows on 127.0.0.1:2055")
