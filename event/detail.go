@@ -16,7 +16,7 @@ type Stat struct {
 // Anomaly is a statistic, or the transfer of a flow, that left its usual range.
 // One episode is written when it starts, and once more when it ends.
 type Anomaly struct {
-	Detector    string             `json:"detector"`            // "spot", "robust", "anomalyzer"
+	Detector    string             `json:"detector"`            // "spot", "robust", "anomalyzer", "hour-of-week"
 	Statistic   string             `json:"statistic,omitempty"` // of packets; empty for a flow
 	State       AlertState         `json:"state"`               // firing, resolved
 	Value       float64            `json:"value"`               // the largest of the episode, by its distance
