@@ -144,6 +144,7 @@ func (d *Decoder) fill(r *flow.Record, m *message, t *template) bool {
 	} else {
 		fillKey(r, t, v)
 		fillSides(r, m.version, v)
+		towardsResponder(r)
 	}
 	if t.has&eventSlots != 0 && isEvent(v) && r.Fwd.Packets|r.Fwd.Bytes|r.Rev.Packets|r.Rev.Bytes == 0 {
 		return false

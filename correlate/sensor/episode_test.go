@@ -202,33 +202,6 @@ func TestLateFlows(t *testing.T) {
 	}
 }
 
-// A record of both directions is looked at from who began.
-func TestInitiator(t *testing.T) {
-	both := func(fwd, rev flow.Side) flow.Record {
-		r := tcp("10.1.0.1", "10.0.0.9", 40000, 0, 0, 0)
-		r.SrcPort, r.Fwd, r.Rev = 445, fwd, rev
-		return r
-	}
-	side := func(flags packet.Flags) flow.Side { return flow.Side{Packets: 1, Bytes: 60, Flags: flags} }
-	for _, c := range []struct {
-		why  string
-		flow flow.Record
-		want bool
-	}{
-		{"a refused SYN, the answer first", both(side(20), side(2)), true},
-		{"a SYN that was taken and reset, the answer first", both(side(18), side(6)), true},
-		{"only the other side sent packets", both(flow.Side{}, side(2)), true},
-		{"a connection, whoever began it", both(side(27), side(27)), false},
-		{"a SYN to another port, its answer", both(side(2), side(20)), false},
-	} {
-		l := listen(t, parse(t, ""))
-		l.give(c.flow)
-		if got := len(l.fired()) == 1 && l.fired()[0].Threat.Offender == "10.0.0.9"; got != c.want {
-			t.Errorf("%s: %v", c.why, l.fired())
-		}
-	}
-}
-
 // Whoever forges sources gets no more records than there is room for.
 func TestForgedSourcesAreFolded(t *testing.T) {
 	l := listen(t, parse(t, ""))

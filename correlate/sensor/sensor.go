@@ -50,7 +50,6 @@ type Set struct {
 	watchers []*watcher
 	episodes episodes
 	book     []packet.Addr // IPv6 destinations by hasher.short; what is overwritten cannot be named
-	turned   flow.Record   // see initiator
 	now      int64
 	flows    uint64
 }
@@ -77,7 +76,6 @@ func (s *Set) Flow(r *flow.Record) {
 	if s.now == 0 {
 		s.at(r.Last)
 	}
-	r = s.initiator(r)
 	for _, w := range s.watchers {
 		if w.filter(r) {
 			s.watch(w, r)
