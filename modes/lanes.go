@@ -108,11 +108,12 @@ func (l *lane) emit(e event.Event) {
 	l.journal.found[l.number] = append(l.journal.found[l.number], finding{l.at, e})
 }
 
-// stages are what a journal passes through; the longest comes first.
+// stages are what a journal passes through. What reads the packets stands first,
+// near to who fetched them.
 func (w *watcher) stages() []pipeline.Stage[journal] {
 	return []pipeline.Stage[journal]{
-		{Run: w.judgeTransfers},
 		{Run: w.judgePackets},
+		{Run: w.judgeTransfers},
 		{Run: w.judgeStatistics},
 		{Run: w.judgeFlows},
 		{Run: w.tell, After: []int{0, 1, 2, 3}},

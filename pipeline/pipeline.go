@@ -5,7 +5,10 @@
 // not wait for each other work at the same time, on the same batch or on others.
 package pipeline
 
-import "sync"
+import (
+	"cmp"
+	"sync"
+)
 
 // Stage is one part of the work on every batch.
 type Stage[B any] struct {
@@ -38,9 +41,10 @@ type stage[B any] struct {
 	busy bool
 }
 
-// New returns a Line over the given batches, at least one. Of two stages that
-// could go on with the same batch the one that stands first does, so the one
-// that takes longest should. The last stage must come after all others.
+// New returns a Line over the given batches, at least one. The goroutine that
+// feeds keeps to the first stages and the others to the last ones: what a
+// processor has in its cache stays useful there. So the stages that read most of
+// what is fed should stand first. The last stage must come after all others.
 func New[B any](workers int, batches []*B, stages ...Stage[B]) *Line[B] {
 	l := &Line[B]{workers: max(workers, 1), ring: batches}
 	l.wake.L = &l.mu
@@ -56,21 +60,21 @@ func New[B any](workers int, batches []*B, stages ...Stage[B]) *Line[B] {
 func (l *Line[B]) Run(feed func()) {
 	var helpers sync.WaitGroup
 	for range l.workers - 1 {
-		helpers.Go(func() { l.work(func() bool { return l.closed && l.finished() == l.fed }) })
+		helpers.Go(func() { l.work(l.last, func() bool { return l.closed && l.finished() == l.fed }) })
 	}
 	feed()
 	l.mu.Lock()
 	l.closed = true
 	l.wake.Broadcast()
 	l.mu.Unlock()
-	l.work(func() bool { return l.finished() == l.fed })
+	l.work(l.first, func() bool { return l.finished() == l.fed })
 	helpers.Wait()
 }
 
 // Next returns the batch to fill, the same one until it is handed over. Only the
 // goroutine that feeds may call it.
 func (l *Line[B]) Next() *B {
-	l.work(func() bool { return l.fed-l.finished() < len(l.ring) })
+	l.work(l.first, func() bool { return l.fed-l.finished() < len(l.ring) })
 	return l.ring[l.fed%len(l.ring)]
 }
 
@@ -83,13 +87,13 @@ func (l *Line[B]) Put() {
 	l.mu.Unlock()
 }
 
-// work works in the stages until enough holds, and sleeps when there is nothing
-// to do.
-func (l *Line[B]) work(enough func() bool) {
+// work works in the stages that choose returns until enough holds, and sleeps
+// when there is nothing to do.
+func (l *Line[B]) work(choose func() *stage[B], enough func() bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for !enough() {
-		s := l.ready()
+		s := choose()
 		if s == nil {
 			l.asleep++
 			l.wake.Wait()
@@ -113,21 +117,42 @@ func (l *Line[B]) work(enough func() bool) {
 
 // rouse wakes a sleeper when there is something to do for it; mu is held.
 func (l *Line[B]) rouse() {
-	if l.asleep > 0 && l.ready() != nil {
+	if l.asleep > 0 && l.first() != nil {
 		l.wake.Signal()
 	}
 }
 
-// ready returns the stage that is furthest behind of those that can go on, nil
-// when there is none; mu is held.
-func (l *Line[B]) ready() (best *stage[B]) {
+// first returns the stage that the feeding goroutine goes on with, nil when
+// there is none; mu is held.
+func (l *Line[B]) first() *stage[B] {
+	first, _, late := l.ready()
+	return cmp.Or(late, first)
+}
+
+// last is first for the other goroutines.
+func (l *Line[B]) last() *stage[B] {
+	_, last, late := l.ready()
+	return cmp.Or(late, last)
+}
+
+// ready returns the first and the last of the stages that can go on, and the one
+// that is furthest behind if that is half of the ring: it soon holds up all
+// others. mu is held.
+func (l *Line[B]) ready() (first, last, late *stage[B]) {
 	for i := range l.stages {
 		s := &l.stages[i]
-		if !s.busy && s.done < l.limit(s) && (best == nil || s.done < best.done) {
-			best = s
+		if s.busy || s.done >= l.limit(s) {
+			continue
+		}
+		if first == nil {
+			first = s
+		}
+		last = s
+		if l.fed-s.done > len(l.ring)/2 && (late == nil || s.done < late.done) {
+			late = s
 		}
 	}
-	return best
+	return first, last, late
 }
 
 // limit returns how many batches a stage may have done; mu is held.
