@@ -35,8 +35,9 @@ type Exported struct {
 	to       *Transfer
 	interval int64
 	end      int64 // of the open interval; 0: none is open
-	index    map[pairKey]uint32
+	index    pairIndex
 	pairs    []exchange
+	sums     []uint64 // what each of them gave: sixteen in two lines of the processor's cache
 	hand     int
 	count    struct{ records, bytes, leftOut, evicted uint64 }
 }
@@ -52,7 +53,9 @@ type exchange struct {
 // NewExported returns an Exported that has seen nothing and feeds to, which nothing else
 // may feed.
 func NewExported(to *Transfer) *Exported {
-	return &Exported{to: to, interval: int64(to.cfg.Interval), index: map[pairKey]uint32{}}
+	x := &Exported{to: to, interval: int64(to.cfg.Interval)}
+	x.index = newPairIndex(to.cfg.Seed, func(slot uint32) *pairKey { return &x.pairs[slot].key })
+	return x
 }
 
 // Flow takes an exported flow, of one direction or of both. It does not keep r.
@@ -68,11 +71,13 @@ func (x *Exported) Flow(r *flow.Record) {
 		key = pairKey{r.Dst, r.Src}
 		bytes[0], bytes[1] = bytes[1], bytes[0]
 	}
-	p := x.pair(key, bytes[0]+bytes[1])
-	if p == nil {
+	at := x.pair(&key, bytes[0]+bytes[1])
+	if at < 0 {
 		x.count.leftOut += bytes[0] + bytes[1]
 		return
 	}
+	x.sums[at] += bytes[0] + bytes[1]
+	p := &x.pairs[at]
 	long := uint32(min((r.Last-r.First)/x.interval+1, int64(7*24*time.Hour)/x.interval+1))
 	for side, n := range bytes {
 		switch {
@@ -89,42 +94,41 @@ func (x *Exported) Flow(r *flow.Record) {
 // exportedLook is how many pairs are looked at to find one that makes room.
 const exportedLook = 16
 
-// pair returns the place of a pair that gave so many bytes, nil when there is no room
-// and none has less.
-func (x *Exported) pair(key pairKey, bytes uint64) *exchange {
-	if at, known := x.index[key]; known {
-		return &x.pairs[at]
+// pair returns the place of a pair that gave so many bytes, -1 when there is no room
+// and none of those that are looked at gave less.
+func (x *Exported) pair(key *pairKey, bytes uint64) int {
+	if at, known := x.index.find(key); known {
+		return int(at)
 	}
 	at := len(x.pairs)
 	if at < maxExportedPairs {
 		x.pairs = append(x.pairs, exchange{})
-	} else if at = x.smallest(); x.pairs[at].sum() < bytes {
+		x.sums = append(x.sums, 0)
+	} else if at = x.smallest(); x.sums[at] < bytes {
 		x.count.evicted++
-		x.count.leftOut += x.pairs[at].sum()
-		delete(x.index, x.pairs[at].key)
+		x.count.leftOut += x.sums[at]
+		x.index.remove(&x.pairs[at].key)
 	} else {
-		return nil
+		return -1
 	}
-	x.pairs[at] = exchange{key: key}
-	x.index[key] = uint32(at)
-	return &x.pairs[at]
+	x.pairs[at], x.sums[at] = exchange{key: *key}, 0
+	x.index.put(key, uint32(at))
+	return at
 }
 
 // smallest returns which of the next pairs gave least.
 func (x *Exported) smallest() int {
 	least := -1
 	for range exportedLook {
-		if x.hand++; x.hand >= len(x.pairs) {
+		if x.hand++; x.hand >= len(x.sums) {
 			x.hand = 0
 		}
-		if least < 0 || x.pairs[x.hand].sum() < x.pairs[least].sum() {
+		if least < 0 || x.sums[x.hand] < x.sums[least] {
 			least = x.hand
 		}
 	}
 	return least
 }
-
-func (p *exchange) sum() uint64 { return p.now[0] + p.now[1] + p.rest[0] + p.rest[1] }
 
 // Advance tells that it is now, by the clock on which flows arrive, and closes the
 // intervals that ended. Times that go back change nothing.
@@ -144,18 +148,19 @@ func (x *Exported) Advance(now int64) {
 
 // close gives the open interval to the Transfer.
 func (x *Exported) close() {
-	kept := x.pairs[:0]
+	kept := 0
 	for i := range x.pairs {
 		p := &x.pairs[i]
 		x.tell(p)
+		x.index.remove(&p.key)
 		if p.rest == [2]uint64{} {
-			delete(x.index, p.key)
 			continue
 		}
-		x.index[p.key] = uint32(len(kept))
-		kept = append(kept, *p)
+		x.pairs[kept], x.sums[kept] = *p, p.rest[0]+p.rest[1]
+		x.index.put(&p.key, uint32(kept))
+		kept++
 	}
-	x.pairs = kept
+	x.pairs, x.sums = x.pairs[:kept], x.sums[:kept]
 	x.to.Advance(x.end)
 }
 

@@ -170,7 +170,7 @@ func TestExportedIsBounded(t *testing.T) {
 		t.Errorf("%d pairs, %d bytes left out, %d evicted", len(x.pairs), x.count.leftOut, x.count.evicted)
 	}
 	for _, dst := range []uint32{outside, outside + 1} {
-		if _, known := x.index[pairKey{packet.Addr4(inside), packet.Addr4(dst)}]; !known {
+		if _, known := x.index.find(&pairKey{packet.Addr4(inside), packet.Addr4(dst)}); !known {
 			t.Errorf("the pair with %x left for small ones", dst)
 		}
 	}

@@ -56,7 +56,8 @@ type WeeklyTransfer struct {
 	emit    event.Emit
 	ids     *event.IDs
 	random  *rand.Rand
-	index   map[pairKey]*habit
+	index   pairIndex
+	all     []*habit // by slot
 	order   habitHeap
 	hour    int64   // since 1970, the newest of the two that are open; 0: none yet
 	partial [2]bool // of each open hour: it was not watched from its beginning
@@ -70,6 +71,7 @@ type weeklyCounts struct{ bytes, untracked, replaced, episodes, suppressed uint6
 // habit is what one host sends one peer.
 type habit struct {
 	key   pairKey
+	slot  uint32    // in WeeklyTransfer.all
 	most  uint64    // bytes, of the week mainly, and what was inherited
 	place uint64    // most when the heap was put in order last
 	open  [2]uint64 // bytes of the two open hours, by their parity
@@ -84,7 +86,30 @@ func NewWeeklyTransfer(cfg WeeklyTransferConfig, emit event.Emit) (*WeeklyTransf
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	return &WeeklyTransfer{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), random: rand.New(rand.NewChaCha8(cfg.Seed)), index: map[pairKey]*habit{}}, nil
+	x := &WeeklyTransfer{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), random: rand.New(rand.NewChaCha8(cfg.Seed))}
+	x.forget()
+	return x, nil
+}
+
+// forget drops all pairs.
+func (x *WeeklyTransfer) forget() {
+	x.all, x.order = nil, nil
+	x.index = newPairIndex(x.cfg.Seed, func(slot uint32) *pairKey { return &x.all[slot].key })
+}
+
+// keep takes a pair in, which must then find its place in the heap.
+func (x *WeeklyTransfer) keep(h *habit) {
+	h.slot = uint32(len(x.all))
+	x.all = append(x.all, h)
+	x.index.put(&h.key, h.slot)
+}
+
+// find returns what is kept of a pair, nil when it is not.
+func (x *WeeklyTransfer) find(key *pairKey) *habit {
+	if slot, known := x.index.find(key); known {
+		return x.all[slot]
+	}
+	return nil
 }
 
 // Carried takes what a captured flow carried along its key and back, at now. It is what
@@ -122,7 +147,7 @@ func (x *WeeklyTransfer) add(key pairKey, bytes uint64, hour, now int64) {
 		return
 	}
 	x.count.bytes += bytes
-	h := x.index[key]
+	h := x.find(&key)
 	if h == nil {
 		if h = x.insert(key, bytes); h == nil {
 			return
@@ -143,7 +168,7 @@ func (x *WeeklyTransfer) add(key pairKey, bytes uint64, hour, now int64) {
 func (x *WeeklyTransfer) insert(key pairKey, bytes uint64) *habit {
 	if len(x.order) < x.cfg.Pairs {
 		h := &habit{key: key}
-		x.index[key] = h
+		x.keep(h)
 		heap.Push(&x.order, h)
 		return h
 	}
@@ -159,10 +184,10 @@ func (x *WeeklyTransfer) insert(key pairKey, bytes uint64) *habit {
 		return nil
 	}
 	x.resolve(h, x.end(x.hour), "too many pairs")
-	delete(x.index, h.key)
+	x.index.remove(&h.key)
 	x.count.replaced++
-	*h = habit{key: key, most: h.most, place: h.most}
-	x.index[key] = h
+	*h = habit{key: key, slot: h.slot, most: h.most, place: h.most}
+	x.index.put(&key, h.slot)
 	heap.Fix(&x.order, 0)
 	return h
 }

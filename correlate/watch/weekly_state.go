@@ -55,25 +55,29 @@ func (s *HabitState) key() pairKey {
 // runs teaches nothing, since it was not watched throughout. A damaged state is an error
 // and changes nothing. Of more pairs than are kept now the largest stay.
 func (x *WeeklyTransfer) Restore(state WeeklyTransferState) error {
-	index, order := map[pairKey]*habit{}, habitHeap{}
+	known, order := map[pairKey]bool{}, habitHeap{}
 	for i := range state.Pairs {
 		h, err := state.Pairs[i].restore()
-		if err == nil && index[h.key] != nil {
+		if err == nil && known[h.key] {
 			err = fmt.Errorf("%s to %s is there twice", h.key.src, h.key.dst)
 		}
 		if err != nil {
 			return fmt.Errorf("the state of the weekly transfers is damaged: %w; they are learned anew", err)
 		}
-		order, index[h.key] = append(order, h), h
+		order, known[h.key] = append(order, h), true
 	}
 	if state.Hour < 0 || state.Hour > maxHour {
 		return fmt.Errorf("the state of the weekly transfers is damaged: its hour is %d; they are learned anew", state.Hour)
 	}
 	heap.Init(&order)
 	for len(order) > x.cfg.Pairs {
-		delete(index, heap.Pop(&order).(*habit).key)
+		heap.Pop(&order)
 	}
-	x.hour, x.index, x.order, x.partial = state.Hour, index, order, [2]bool{true, true}
+	x.forget()
+	for _, h := range order {
+		x.keep(h)
+	}
+	x.hour, x.order, x.partial = state.Hour, order, [2]bool{true, true}
 	x.resumed = true
 	return nil
 }

@@ -164,7 +164,7 @@ func TestWeeklyTransferOfExports(t *testing.T) {
 	r.Fwd.Bytes, r.Rev.Bytes = 900, 90
 	l.Advance(monday + 110*60*second)
 	l.Flow(&r)
-	there, back := l.index[pairKey{r.Src, r.Dst}], l.index[pairKey{r.Dst, r.Src}]
+	there, back := l.find(&pairKey{r.Src, r.Dst}), l.find(&pairKey{r.Dst, r.Src})
 	if there == nil || back == nil || there.open[0]+there.open[1] != 900 || back.open[0]+back.open[1] != 90 {
 		t.Fatalf("%+v %+v", there, back)
 	}
@@ -192,7 +192,7 @@ func TestWeeklyTransferGaps(t *testing.T) {
 		}
 		l.hour += 12
 	}
-	h := l.index[pairKey{packet.Addr4(inside), packet.Addr4(outside)}]
+	h := l.find(&pairKey{packet.Addr4(inside), packet.Addr4(outside)})
 	if day, night := h.past.weeks(monday/int64(time.Hour)+5), h.past.weeks(monday/int64(time.Hour)+18); day != 3 || night != 0 {
 		t.Errorf("%d weeks of the day are known, %d of the night", day, night)
 	}
@@ -215,8 +215,8 @@ func TestWeeklyTransferKeepsTheLargest(t *testing.T) {
 			l.Carried(between(inside, random.Uint32()), 1000, 0, l.now()-second)
 		}
 	}
-	h := l.index[pairKey{packet.Addr4(inside), packet.Addr4(outside)}]
-	if h == nil || h.past == nil || h.past.weeks(monday/int64(time.Hour)+5) != 3 || len(l.order) != 64 || len(l.index) != 64 || l.count.replaced == 0 {
+	h := l.find(&pairKey{packet.Addr4(inside), packet.Addr4(outside)})
+	if h == nil || h.past == nil || h.past.weeks(monday/int64(time.Hour)+5) != 3 || len(l.order) != 64 || len(l.all) != 64 || l.count.replaced == 0 {
 		t.Errorf("%d pairs, %d replaced, %+v", len(l.order), l.count.replaced, h)
 	}
 }
@@ -273,7 +273,7 @@ func TestWeeklyTransferRestored(t *testing.T) {
 		}
 		l = restoredWeekly(t, l)
 	}
-	h := l.index[pairKey{packet.Addr4(inside), packet.Addr4(outside)}]
+	h := l.find(&pairKey{packet.Addr4(inside), packet.Addr4(outside)})
 	at := func(hour int64) int { return h.past.weeks(monday/int64(time.Hour) + hour) }
 	if at(5) != 3 || at(24) != 0 {
 		t.Errorf("%d weeks of an hour, %d of one that began with a restart", at(5), at(24))
@@ -319,8 +319,8 @@ func TestDamagedWeeklyState(t *testing.T) {
 		c.damage(&s)
 		x := newWeeklyLine(t, nil)
 		x.carry(mebi)
-		if err := x.Restore(s); err == nil || !strings.Contains(err.Error(), c.says) || len(x.index) != 1 {
-			t.Errorf("%s: %v, %d pairs", c.why, err, len(x.index))
+		if err := x.Restore(s); err == nil || !strings.Contains(err.Error(), c.says) || len(x.all) != 1 {
+			t.Errorf("%s: %v, %d pairs", c.why, err, len(x.all))
 		}
 	}
 	for _, c := range []WeeklyTransferConfig{{Pairs: 0, Weeks: 1, Episodes: 1}, {Pairs: 1, Weeks: 0, Episodes: 1}, {Pairs: 1, Weeks: 5, Episodes: 1}, {Pairs: 1, Weeks: 1}} {
