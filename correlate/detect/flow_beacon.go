@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"encoding/binary"
 	"slices"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 // change. DNS and the time protocol are left out: both are regular by nature,
 // and tunnels through DNS are found by what they ask.
 const (
-	maxContacts    = 1 << 16 // pairs with fewer than beacon.MinConnections
+	maxContacts    = 1 << 17 // pairs with fewer than beacon.MinConnections, 56 bytes each with their key
 	maxCallers     = 1 << 14
 	beaconDay      = 24 * time.Hour
 	beaconJudge    = 3600 // seconds from one judgement to the next
@@ -43,11 +44,17 @@ var beaconBands = [...]struct {
 	severity int
 }{{beacon.Low, 30}, {beacon.Medium, 50}, {beacon.High, 70}}
 
-// contacts are the first calls of a pair, before it is admitted.
+// contacts are the first calls of a pair, before it is admitted: fewer than admit it.
+// Most pairs never have more, and each of them costs memory that is far away.
 type contacts struct {
-	starts [beacon.MinConnections]int64 // seconds since 1970
-	bytes  [beacon.MinConnections]uint64
-	n      int
+	bytes  [beacon.MinConnections - 1]uint64
+	starts [beacon.MinConnections - 1]uint32 // seconds since 1970; only differences mean something
+	n      uint8
+}
+
+// start returns a time of c, seconds since 1970; near is one that is near it.
+func (c *contacts) start(i int, near int64) int64 {
+	return near - int64(int32(uint32(near)-c.starts[i]))
 }
 
 // caller is an admitted pair.
@@ -65,21 +72,19 @@ type caller struct {
 type beacons struct {
 	hash     hasher
 	episodes *episodes
-	fresh    *window.Table[contacts]
+	fresh    *cache[contacts]
 	callers  *window.Table[caller]
 	since    int64 // seconds since 1970 of the first contact of all pairs
 	day      int64
 	today    int // episodes that began in day
 
-	forgot  uint64
 	evicted uint64
 	untold  uint64
 	leftOut uint64
 }
 
 func newBeacons(h hasher, e *episodes) *beacons {
-	b := &beacons{hash: h, episodes: e}
-	b.fresh = window.NewTable(maxContacts, func(window.Key, *contacts) { b.forgot++ })
+	b := &beacons{hash: h, episodes: e, fresh: newCache[contacts](maxContacts)}
 	b.callers = window.NewTable(maxCallers, func(window.Key, *caller) { b.evicted++ })
 	return b
 }
@@ -97,7 +102,7 @@ func (b *beacons) contact(r *flow.Record, now int64) {
 	key := b.key(r.Src, r.Dst)
 	c := b.callers.Find(key)
 	if c == nil {
-		b.admit(key, r, start)
+		b.admit(key, r, start, now)
 		return
 	}
 	c, _ = b.callers.Get(key, c.told > 0) // now it is the one used last
@@ -112,26 +117,37 @@ func regularByNature(r *flow.Record) bool {
 
 // admit counts the first contacts within a day; the last one that is needed
 // makes the pair a caller.
-func (b *beacons) admit(key window.Key, r *flow.Record, start int64) {
-	f, _ := b.fresh.Get(key, false)
-	if f.n > 0 && start-f.starts[0] >= seconds(int64(beaconDay)) {
+func (b *beacons) admit(key window.Key, r *flow.Record, start, now int64) {
+	f, _ := b.fresh.get(binary.LittleEndian.Uint64(key[:]), now) // as keyed a hash as the whole
+	if f.n > 0 && start-f.start(0, start) >= seconds(int64(beaconDay)) {
 		*f = contacts{}
 	}
-	at := f.n
-	for ; at > 0 && f.starts[at-1] > start; at-- { // flows end in another order than they begin
-		f.starts[at], f.bytes[at] = f.starts[at-1], f.bytes[at-1]
+	at := int(f.n)
+	for at > 0 && f.start(at-1, start) > start { // flows end in another order than they begin
+		at--
 	}
-	f.starts[at], f.bytes[at] = start, r.Fwd.Bytes
-	if f.n++; f.n < beacon.MinConnections {
+	if int(f.n) < len(f.starts) {
+		copy(f.starts[at+1:], f.starts[at:f.n])
+		copy(f.bytes[at+1:], f.bytes[at:f.n])
+		f.starts[at], f.bytes[at] = uint32(start), r.Fwd.Bytes
+		f.n++
 		return
 	}
 	c, _ := b.callers.Get(key, false)
-	c.src, c.dst, c.first, c.judged = r.Src, r.Dst, f.starts[0], f.starts[0]
+	c.src, c.dst = r.Src, r.Dst
 	c.of(r)
-	for i, s := range f.starts {
-		c.pair.Add(s, f.bytes[i])
+	for i := range f.starts {
+		if i == at {
+			c.pair.Add(start, r.Fwd.Bytes)
+		}
+		c.pair.Add(f.start(i, start), f.bytes[i])
 	}
-	b.fresh.Delete(key)
+	if at == len(f.starts) {
+		c.pair.Add(start, r.Fwd.Bytes)
+	}
+	c.first = min(start, f.start(0, start))
+	c.judged = c.first
+	*f = contacts{}
 }
 
 func (c *caller) of(r *flow.Record) {
@@ -264,7 +280,7 @@ func order(x, y packet.Addr) int {
 }
 
 func (b *beacons) counts(yield func(string, uint64)) {
-	yield("beacon_contacts_evicted", b.forgot)
+	yield("beacon_contacts_evicted", b.fresh.evicted)
 	yield("beacon_pairs_evicted", b.evicted)
 	yield("beacon_left_out", b.leftOut)
 	yield("beacon_untold", b.untold)

@@ -11,6 +11,7 @@ import (
 	"vft/capture/flow"
 	"vft/capture/packet"
 	"vft/correlate/beacon"
+	"vft/correlate/window"
 	"vft/event"
 )
 
@@ -396,6 +397,30 @@ func TestDamagedState(t *testing.T) {
 	}
 }
 
+// The first contacts make the same caller in whatever order their flows end.
+func TestCallersAreAdmittedInOrder(t *testing.T) {
+	for _, order := range [][]int64{{0, 1, 2, 3}, {3, 2, 1, 0}, {1, 3, 0, 2}, {2, 0, 3, 1}} {
+		d := New(Config{})
+		for _, i := range order {
+			r := visit("10.0.0.5", "203.0.113.7", 443, flowEpoch+i*60*second, 640+uint64(i))
+			d.Flow(&r)
+		}
+		b := d.flows.beacons
+		var c *caller
+		b.callers.Each(func(_ window.Key, v *caller, _ bool) { c = v })
+		if c == nil {
+			t.Fatalf("%v: no caller", order)
+		}
+		var want beacon.Pair
+		for i := range int64(beacon.MinConnections) {
+			want.Add(seconds(flowEpoch)+i*60, 640+uint64(i))
+		}
+		if c.first != seconds(flowEpoch) || c.judged != c.first || c.pair != want {
+			t.Errorf("%v: first %d, judged %d, %+v; want %+v", order, c.first, c.judged, c.pair, want)
+		}
+	}
+}
+
 // Nobody can grow a table beyond its maximum, and what leaves is counted.
 func TestFlowTablesAreBounded(t *testing.T) {
 	d := New(Config{})
@@ -415,8 +440,8 @@ func TestFlowTablesAreBounded(t *testing.T) {
 		}
 	}
 	b := d.flows.beacons
-	if b.callers.Len() > maxCallers || b.fresh.Len() > maxContacts || d.flows.peers.known.Len() > maxPeers {
-		t.Errorf("%d callers, %d contacts, %d peers", b.callers.Len(), b.fresh.Len(), d.flows.peers.known.Len())
+	if b.callers.Len() > maxCallers || d.flows.peers.known.Len() > maxPeers {
+		t.Errorf("%d callers, %d peers", b.callers.Len(), d.flows.peers.known.Len())
 	}
 	if b.callers.Find(b.key(strong.Src, strong.Dst)) == nil {
 		t.Error("a beacon that was told left for weak pairs")
