@@ -28,6 +28,7 @@ type pipe struct {
 	pending [2]uint64 // of the open interval
 	series  [2]series
 	idle    uint32 // intervals without a byte
+	zeros   uint32 // newest of them that are not in the series yet
 	at      uint32 // place in used
 	ended   bool   // it will not be shown again, its successor may
 }
@@ -38,6 +39,17 @@ func (p *pipe) direction(side int) flow.Key {
 		return p.key.Reverse()
 	}
 	return p.key
+}
+
+// writeZeros puts the intervals that were passed over into the series.
+func (p *pipe) writeZeros(limit int) {
+	for ; p.zeros > 0; p.zeros-- {
+		for side := range p.series {
+			if len(p.series[side]) > 0 {
+				p.series[side].push(0, limit)
+			}
+		}
+	}
 }
 
 // rest counts an interval that is over.

@@ -79,6 +79,7 @@ type Transfer struct {
 	judge    *anomalyzer.Detector
 	gate     *anomalyzer.Detector // magnitude alone; nil when that is no method
 	floor    float64
+	limit    int // values of a series
 	flows    pipes
 	begun    bool
 	start    int64 // of the open interval
@@ -109,7 +110,7 @@ func NewTransfer(cfg TransferConfig, emit event.Emit) (*Transfer, error) {
 			return nil, err
 		}
 	}
-	t.flows.leaves = t.evicted
+	t.flows.leaves, t.limit = t.evicted, judge.Config().Cap
 	if t.floor = cfg.Floor; t.floor == 0 {
 		t.floor = cfg.Anomalyzer.UpperBound / 100
 	}
@@ -209,10 +210,10 @@ func (t *Transfer) close() {
 	for i := 0; i < len(t.flows.used); {
 		slot := t.flows.used[i]
 		p := &t.flows.slots[slot]
-		for side := range p.series {
-			if t.push(p, side) {
-				t.due = append(t.due, candidate{slot, uint8(side), p.pending[side], p.direction(side)})
-			}
+		if p.pending == [2]uint64{} && t.floor > 0 {
+			t.passOver(p)
+		} else {
+			t.collect(slot, p)
 		}
 		p.rest()
 		if int(p.idle) >= t.cfg.Idle {
@@ -228,6 +229,29 @@ func (t *Transfer) close() {
 	}
 }
 
+// passOver counts an interval in which a flow carried nothing: most flows are at
+// rest, and their zeros are not written before a value follows them.
+func (t *Transfer) passOver(p *pipe) {
+	p.zeros++
+	for side := range p.series {
+		if len(p.series[side]) > 0 {
+			t.count.values++
+			t.count.gated++
+		}
+	}
+}
+
+// collect appends the bytes of the interval to the series of a flow and notes
+// those that must be evaluated.
+func (t *Transfer) collect(slot uint32, p *pipe) {
+	p.writeZeros(t.limit)
+	for side := range p.series {
+		if t.push(p, side) {
+			t.due = append(t.due, candidate{slot, uint8(side), p.pending[side], p.direction(side)})
+		}
+	}
+}
+
 // push appends the bytes of the interval to the series of one direction, and reports
 // whether it must be evaluated. A direction that never carried anything has none.
 func (t *Transfer) push(p *pipe, side int) bool {
@@ -236,7 +260,7 @@ func (t *Transfer) push(p *pipe, side int) bool {
 		return false
 	}
 	t.count.values++
-	s.push(float64(p.pending[side]), t.judge.Config().Cap)
+	s.push(float64(p.pending[side]), t.limit)
 	if float64(p.pending[side]) < t.floor {
 		t.count.gated++
 		return false

@@ -352,3 +352,30 @@ func BenchmarkTransferMemory(b *testing.B) {
 		runtime.KeepAlive(l)
 	}
 }
+
+// Intervals in which a flow carried nothing are passed over until it carries
+// something again; then they stand in its series like any other.
+func TestTransferRestsAreZeros(t *testing.T) {
+	l := newLine(t, func(c *TransferConfig) { c.Anomalyzer.Cap = 12 })
+	l.steady(1, 4, 2<<20, 100)
+	l.steady(2, 1, 3<<20, 0) // keeps the time going while the first rests
+	for range 3 {
+		l.tick()
+	}
+	l.steady(1, 1, 90<<20, 200)
+	want := []float64{2 << 20, 2 << 20, 2 << 20, 2 << 20, 0, 0, 0, 0, 90 << 20}
+	if len(l.out) != 1 || !reflect.DeepEqual(l.out[0].Anomaly.Series, want) {
+		t.Fatalf("%+v", l.out)
+	}
+	for range 30 { // longer than the series
+		l.tick()
+	}
+	l.steady(1, 2, 95<<20, 200)
+	last := l.out[len(l.out)-1].Anomaly.Series
+	if len(last) != 12 || last[0] != 0 || last[9] != 0 || last[11] != 95<<20 {
+		t.Errorf("%v", last)
+	}
+	if c := counts(l.transfer); c["values"] != 2*(4+4+1+30+2)+1*(1+3+1+30+2) {
+		t.Errorf("%v", c)
+	}
+}
