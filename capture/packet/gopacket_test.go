@@ -21,8 +21,9 @@ func TestAgreesWithGopacket(t *testing.T) {
 		t.Fatalf("no captures: %v", err)
 	}
 	for _, file := range files {
-		compared := 0
+		seen, compared := 0, 0
 		eachOfFile(t, file, func(n int, link layers.LinkType, data []byte, wire int) {
+			seen++
 			var p Parsed
 			p.Decode(LinkType(link), data, wire)
 			theirs := gopacket.NewPacket(data, link, gopacket.NoCopy)
@@ -30,8 +31,8 @@ func TestAgreesWithGopacket(t *testing.T) {
 				compared++
 			}
 		})
-		if compared < 100 {
-			t.Errorf("%s: only %d packets could be compared", file, compared)
+		if seen == 0 || compared < seen*9/10 {
+			t.Errorf("%s: only %d of %d packets could be compared", file, compared, seen)
 		}
 	}
 }
