@@ -17,6 +17,7 @@ const (
 	maxDistinct = 1024 // that are counted one by one
 	updateEvery = 10 * time.Second
 	remember    = time.Minute // beyond the cool-down
+	leastFolded = time.Minute // what stands for many keys cools down for so long at least
 	wrongClock  = time.Hour   // flows are not that late
 )
 
@@ -81,6 +82,9 @@ type episodes struct {
 
 	over int // of them, resolved
 
+	minute int64 // of arrivals
+	begun  int   // in it
+
 	fired, updated, folded uint64
 }
 
@@ -92,11 +96,18 @@ func (e *episodes) cooling(key episodeKey, t int64) *episode {
 	if ep == nil {
 		return nil
 	}
-	if age := t - ep.fired; age >= int64(ep.by.CoolDown) || age <= -int64(max(ep.by.CoolDown, wrongClock)) {
+	if age := t - ep.fired; age >= int64(ep.coolDown()) || age <= -int64(max(ep.by.CoolDown, wrongClock)) {
 		e.forget(ep)
 		return nil
 	}
 	return ep
+}
+
+func (ep *episode) coolDown() time.Duration {
+	if ep.key.key == 0 {
+		return max(ep.by.CoolDown, leastFolded)
+	}
+	return ep.by.CoolDown
 }
 
 // forget ends an episode.
@@ -113,13 +124,13 @@ func (e *episodes) resolve(ep *episode) {
 	}
 	ep.resolved = true
 	e.over++
-	e.write(ep, event.Resolved, max(ep.end, ep.fired+int64(ep.by.CoolDown)))
+	e.write(ep, event.Resolved, max(ep.end, ep.fired+int64(ep.coolDown())))
 	ep.hosts, ep.ports = seen[packet.Addr]{}, seen[uint16]{}
 }
 
-// begin starts an episode.
-func (e *episodes) begin(d *Definition, key episodeKey, r record, arrived int64) *episode {
-	ep := &episode{by: d, key: key, id: e.ids.Next(utc(r.Last)), start: r.Last, fired: r.Last, end: r.Last, arrived: arrived, wrote: r.Last,
+// begin starts an episode at a time of its clock.
+func (e *episodes) begin(d *Definition, key episodeKey, r record, at, arrived int64) *episode {
+	ep := &episode{by: d, key: key, id: e.ids.Next(utc(at)), start: at, fired: at, end: at, arrived: arrived, wrote: at,
 		observer: e.observer, offender: r.Src, transport: transportName(r.Proto)}
 	if r.Export.Exporter != (packet.Addr{}) {
 		ep.observer = r.Export.Exporter.String()
@@ -130,12 +141,20 @@ func (e *episodes) begin(d *Definition, key episodeKey, r record, arrived int64)
 	e.live[key] = ep
 	e.order = append(e.order, ep)
 	e.fired++
+	e.begun++
 	return ep
 }
 
 // full reports whether a new episode must be folded: none of those that are
-// over can make room for it.
-func (e *episodes) full() bool {
+// over can make room for it, or as many began in this minute already. That is
+// what an exporter gets which sets its clock on with every flow.
+func (e *episodes) full(now int64) bool {
+	if minute := now / int64(time.Minute); minute != e.minute {
+		e.minute, e.begun = minute, 0
+	}
+	if e.begun >= maxEpisodes {
+		return true
+	}
 	if len(e.live) < maxEpisodes {
 		return false
 	}
@@ -146,18 +165,18 @@ func (e *episodes) full() bool {
 	return false
 }
 
-// note adds a flow to an episode that goes on.
-func (e *episodes) note(ep *episode, r record, v *values) {
+// note adds a flow to an episode that goes on, at a time of its clock.
+func (e *episodes) note(ep *episode, r record, at int64, v *values) {
 	if ep.resolved {
 		return
 	}
 	ep.flows++
-	ep.end = max(ep.end, r.Last)
+	ep.end = max(ep.end, at)
 	ep.add(r, v)
-	if r.Last-ep.wrote >= int64(updateEvery) {
-		ep.wrote = r.Last
+	if at-ep.wrote >= int64(updateEvery) {
+		ep.wrote = at
 		e.updated++
-		e.write(ep, event.Updated, r.Last)
+		e.write(ep, event.Updated, at)
 	}
 }
 
@@ -176,10 +195,10 @@ func (ep *episode) add(r record, v *values) {
 func (e *episodes) advance(now int64) {
 	for _, ep := range slices.Clone(e.order) {
 		age := now - ep.arrived
-		if age >= int64(ep.by.CoolDown) {
+		if age >= int64(ep.coolDown()) {
 			e.resolve(ep)
 		}
-		if age >= 2*int64(ep.by.CoolDown)+int64(remember) {
+		if age >= 2*int64(ep.coolDown())+int64(remember) {
 			e.forget(ep)
 		}
 	}

@@ -229,6 +229,35 @@ func TestForgedSourcesAreFolded(t *testing.T) {
 	wellFormed(t, l.events)
 }
 
+// Whoever sets clocks gets no more records than whoever forges sources, and what
+// stands for the rest is one threat, whatever the times of its flows.
+func TestForgedClocksAreFolded(t *testing.T) {
+	for why, at := range map[string]func(i int) int64{
+		"on and on":       func(i int) int64 { return int64(i) * 601 * second },
+		"to and fro":      func(i int) int64 { return int64(i%2) * 40 * 365 * 24 * 3600 * second },
+		"anywhere":        func(i int) int64 { return int64(uint32(i)*2654435761) * second },
+		"slowly backward": func(i int) int64 { return -int64(i) * 3601 * second },
+	} {
+		l := listen(t, parse(t, "sensors:\n  portscan: off\n"))
+		const flows = 20_000
+		for i := range flows {
+			if l.Advance(epoch + int64(i)*1e6); i == 0 {
+				l.Advance(epoch - epoch%(60*second))
+			}
+			l.give(tcp("10.0.0.9", "10.1.0.1", 445, 2, 60, at(i)))
+		}
+		l.Close()
+		fired := l.fired()
+		if last := fired[len(fired)-1].Threat; len(fired) != maxEpisodes+1 || last.Offender != "" || last.Details["folded"] != true {
+			t.Errorf("%s: %d threats, the last %+v", why, len(fired), last)
+		}
+		if folded := l.count("sensor_threats_folded"); folded != flows-maxEpisodes || len(l.events) > 3*maxEpisodes {
+			t.Errorf("%s: %d folded, %d records", why, folded, len(l.events))
+		}
+		wellFormed(t, l.events)
+	}
+}
+
 // The same flows give the same records, ids included.
 func TestRecordsRepeat(t *testing.T) {
 	run := func() []event.Event {

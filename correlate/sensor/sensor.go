@@ -95,24 +95,22 @@ func (s *Set) watch(w *watcher, r record) {
 
 // found takes a flow for whose window the condition holds.
 func (s *Set) found(w *watcher, slot int, r record) {
-	key := episodeKey{w.Name, s.hash.of(r, w.key)}
-	if ep := s.episodes.cooling(key, r.Last); ep != nil {
-		s.episodes.note(ep, r, &w.values)
+	key, at := episodeKey{w.Name, s.hash.of(r, w.key)}, r.Last
+	ep := s.episodes.cooling(key, at)
+	if ep == nil && s.episodes.full(s.now) {
+		s.episodes.folded++
+		key.key, at = 0, s.now // of many keys, whose clocks may differ
+		ep = s.episodes.cooling(key, at)
+	}
+	if ep != nil {
+		s.episodes.note(ep, r, at, &w.values)
 		return
 	}
-	if s.episodes.full() {
-		s.episodes.folded++
-		key.key = 0
-		if ep := s.episodes.cooling(key, r.Last); ep != nil {
-			s.episodes.note(ep, r, &w.values)
-			return
-		}
-	}
 	w.fired++
-	ep := s.episodes.begin(&w.Definition, key, r, s.now)
+	ep = s.episodes.begin(&w.Definition, key, r, at, s.now)
 	s.past(w, slot, ep)
 	ep.add(r, &w.values)
-	s.episodes.write(ep, event.Firing, r.Last)
+	s.episodes.write(ep, event.Firing, at)
 }
 
 // past adds what the window holds to an episode that begins.
@@ -124,7 +122,7 @@ func (s *Set) past(w *watcher, slot int, ep *episode) {
 	k := &w.keys.slots[slot]
 	ep.flows = uint64(k.flows)
 	at := k.log.first()
-	if w.window.kind != count {
+	if w.window.kind != count && ep.key.key != 0 {
 		ep.start = (k.newest - int64(uint32(k.newest)-w.pool.note(at).at)) * 1e6
 	}
 	for range k.log.n {
