@@ -25,13 +25,16 @@ type ExfiltrationConfig struct {
 	// Local says which sources give away; what goes from one to another is inside.
 	// nil: the private, unique local, loopback and link-local addresses.
 	Local func(netip.Addr) bool
-	Seed  [32]byte // of the ids of events
+	// Episodes is how many may begin in an hour. Whoever can forge flows would make
+	// one of each; a pair beyond is judged again when it carries more in the next.
+	Episodes int
+	Seed     [32]byte // of the ids of events
 }
 
 // DefaultExfiltrationConfig returns 10,000 pairs, 1 GiB in 24 hours, 3 GiB in 7 days, ten
-// times what came back.
+// times what came back, 100 episodes an hour.
 func DefaultExfiltrationConfig() ExfiltrationConfig {
-	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10}
+	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10, Episodes: 100}
 }
 
 // Validate says what is wrong with the first setting that is.
@@ -39,6 +42,8 @@ func (c ExfiltrationConfig) Validate() error {
 	switch {
 	case c.Pairs < 1:
 		return fmt.Errorf("cannot watch %d pairs: at least 1 is needed", c.Pairs)
+	case c.Episodes < 1:
+		return fmt.Errorf("cannot begin %d episodes an hour: at least 1 is needed", c.Episodes)
 	case !(c.Share >= 0):
 		return fmt.Errorf("cannot use share %v: it must be at least 0", c.Share)
 	}
@@ -59,10 +64,11 @@ type Exfiltration struct {
 	index map[pairKey]*pair
 	order pairHeap
 	hour  int64 // since 1970
+	begun int   // episodes, in it
 	count exfiltrationCounts
 }
 
-type exfiltrationCounts struct{ bytes, replaced, episodes uint64 }
+type exfiltrationCounts struct{ bytes, replaced, episodes, suppressed uint64 }
 
 type pairKey struct{ src, dst packet.Addr }
 
@@ -181,6 +187,11 @@ func (x *Exfiltration) judge(p *pair, now int64) {
 	if window == 0 {
 		return
 	}
+	if x.begun >= x.cfg.Episodes {
+		x.count.suppressed++
+		return
+	}
+	x.begun++
 	x.count.episodes++
 	src, dst := p.key.src.Netip(), p.key.dst.Netip()
 	p.open = &event.Threat{
@@ -237,6 +248,7 @@ func (x *Exfiltration) Advance(now int64) {
 	if hour <= x.hour {
 		return
 	}
+	x.begun = 0
 	// More than a week clears everything: the rest need not be counted off.
 	for x.hour = max(x.hour, hour-8*24); x.hour < hour; {
 		x.hour++
@@ -281,10 +293,11 @@ func comparePairs(a, b pairKey) int {
 
 // Counts yields every counter by its name.
 func (x *Exfiltration) Counts(yield func(name string, n uint64)) {
-	yield("outgoing_bytes", x.count.bytes)
-	yield("pairs", uint64(len(x.order)))
-	yield("pairs_replaced", x.count.replaced)
-	yield("episodes", x.count.episodes)
+	yield("exfiltration_bytes", x.count.bytes)
+	yield("exfiltration_pairs", uint64(len(x.order)))
+	yield("exfiltration_pairs_replaced", x.count.replaced)
+	yield("exfiltration_episodes", x.count.episodes)
+	yield("exfiltration_episodes_suppressed", x.count.suppressed)
 }
 
 // pairHeap has the smallest pair on top. Equal ones stand by key, so that the order in

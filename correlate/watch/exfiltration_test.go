@@ -105,6 +105,23 @@ func TestExfiltrationKeepsTheLargest(t *testing.T) {
 	}
 }
 
+// Whoever forges flows gets no record for each of them.
+func TestExfiltrationTellsOfSome(t *testing.T) {
+	x, out := leak(t, func(c *ExfiltrationConfig) { c.Pairs, c.Episodes = 50, 10 })
+	at := time.Date(2026, 1, 5, 7, 30, 0, 0, time.UTC).UnixNano()
+	for i := range uint32(1000) {
+		x.Carried(between(inside+i, outside), 4<<30, 0, at)
+	}
+	if len(*out) > 20 || x.count.episodes != 10 || x.count.suppressed != 990 {
+		t.Errorf("%d records, %d episodes, %d suppressed", len(*out), x.count.episodes, x.count.suppressed)
+	}
+	// The next hour has room for a pair that still carries much.
+	x.Carried(between(inside+999, outside), 1, 0, at+3600*second)
+	if x.count.episodes != 11 || (*out)[len(*out)-1].Threat.Offender != packet.Addr4(inside+999).String() {
+		t.Errorf("%d episodes", x.count.episodes)
+	}
+}
+
 func TestExfiltrationFromFlows(t *testing.T) {
 	x, out := leak(t, func(c *ExfiltrationConfig) { c.Day = 1 << 20 })
 	l := newLine(t, func(c *TransferConfig) { c.Carried = x.Carried })
