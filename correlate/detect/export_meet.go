@@ -64,16 +64,13 @@ func newMeetings(h hasher, met func(*flow.Record)) *meetings {
 }
 
 // hashOf is that of both directions. ICMP is one flow per pair of addresses.
-func (t *meetings) hashOf(k flow.Key) uint64 {
-	k = k.Canonical()
-	return t.hash.of(k.Src, k.Dst, uint64(k.SrcPort)<<24|uint64(k.DstPort)<<8|uint64(k.Proto))
-}
+func (t *meetings) hashOf(k *flow.Key) uint64 { return k.Hash(t.hash.a) | 1 }
 
 // meet adds a record of one direction, whose exporter has the hash owner, to its
 // flow, and tells of the flow when it is the answer. The meeting is valid until
 // the next call.
 func (t *meetings) meet(r *flow.Record, owner uint16, now int64) (*meeting, role) {
-	key := t.hashOf(r.Key)
+	key := t.hashOf(&r.Key)
 	m := t.all.find(key, now)
 	if m == nil {
 		t.makeRoom(key, now)
@@ -167,7 +164,7 @@ func (t *meetings) next() {
 
 // answered tells of a flow whose answer came, which waits no more.
 func (t *meetings) answered(m *meeting) {
-	key := t.hashOf(m.key)
+	key := t.hashOf(&m.key)
 	t.tell(m)
 	t.all.weaken(key)
 	if t.n > 0 && t.queue[(t.head+t.n-1)%len(t.queue)].key == key {
