@@ -68,7 +68,10 @@ type Collector struct {
 
 type collectorCounts struct{ received, refused, dropped, batches atomic.Uint64 }
 
-const longestWait = 100 * time.Millisecond // so that Tick comes and ctx is seen
+const (
+	longestWait   = 100 * time.Millisecond // so that Tick comes and ctx is seen
+	longestFinish = 2 * time.Second        // to read what has arrived when ctx ends
+)
 
 // NewCollector prepares a Collector. Nothing is opened.
 func NewCollector(c CollectorConfig) *Collector {

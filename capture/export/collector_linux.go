@@ -79,9 +79,11 @@ func (w *worker) turn(wait time.Duration) error {
 }
 
 // finish reads what the kernel holds. It takes no more batches than a receive
-// buffer can hold, or a busy exporter would keep it from ending.
+// buffer can hold, and no longer than longestFinish, or a busy exporter would keep
+// it from ending.
 func (w *worker) finish() error {
 	const smallest = 512 // bytes that a datagram takes of the buffer, at least
+	until := w.collector.config.Now().Add(longestFinish).UnixNano()
 	for _, s := range w.sockets {
 		for range 2*s.buffer/smallest/batchSize + 1 {
 			n, now, err := w.read(s)
@@ -89,7 +91,7 @@ func (w *worker) finish() error {
 				return err
 			}
 			w.tick(now)
-			if n == 0 {
+			if n == 0 || now > until {
 				break
 			}
 		}

@@ -21,6 +21,7 @@ const (
 	pendingDropped
 	pendingExpired
 	tooManyRecords
+	tooManyTemplates
 	skewedClock
 	badTime
 	sflowCounterSamples
@@ -50,6 +51,7 @@ var counterNames = [counters]string{
 	pendingDropped:      "pending_dropped",       // of all sets without a template, dropped because of MaxPending
 	pendingExpired:      "pending_expired",       // of those kept, dropped because of PendingAge
 	tooManyRecords:      "too_many_records",      // sets cut off at MaxRecords
+	tooManyTemplates:    "too_many_templates",    // datagrams cut off behind MaxTemplates of them
 	skewedClock:         "skewed_clock",          // times that an exporter's clock was found to be off by more than MaxSkew
 	badTime:             "bad_time",              // records with times that cannot be: in the future of their datagram, or ends before starts
 	sflowCounterSamples: "sflow_counter_samples", // counters of interfaces, which are no flows

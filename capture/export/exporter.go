@@ -1,6 +1,7 @@
 package export
 
 import (
+	"container/list"
 	"iter"
 	"net/netip"
 
@@ -65,12 +66,13 @@ type exporter struct {
 	skew      int64 // see clock
 	seq       sequences
 	templates map[templateKey]*template
-	shared    bool   // ports give an id different meanings
-	fields    int    // of all templates
-	started   uint64 // milliseconds since 1970, as an IPFIX option told; 0: not known
+	order     list.List // of the templates; the one not defined for longest first
+	shared    bool      // ports give an id different meanings
+	fields    int       // of all templates
+	started   uint64    // milliseconds since 1970, as an IPFIX option told; 0: not known
 	sampling  sampling
 
-	waiting      []*waitingSet // its data that wait for a template, oldest first
+	waiting      map[uint16][]*waitingSet // its data that wait for a template, by its id, oldest first
 	waitingBytes int
 
 	datagrams, records, missing uint64

@@ -13,6 +13,7 @@ type message struct {
 	port    uint16 // that it came from
 	now     int64
 	left    int  // records that may still be decoded
+	defines int  // templates that it had
 	decoded int  // records of any kind, for sequence numbers that count them
 	unsure  bool // some could not be counted
 }
@@ -76,6 +77,11 @@ func (d *Decoder) templates(m *message, options bool, set []byte, into []flow.Re
 		if binary.BigEndian.Uint32(set) == 0 {
 			break // padding
 		}
+		if m.defines >= d.cfg.MaxTemplates { // each more would push out one before it
+			d.counts[tooManyTemplates]++
+			break
+		}
+		m.defines++
 		def, ok := define(m.version, options, set)
 		if !ok {
 			d.counts[badTemplate]++

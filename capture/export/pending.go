@@ -46,7 +46,10 @@ func (d *Decoder) keep(m *message, id uint16, set []byte) {
 	d.counts[pendingKept]++
 	d.pending.sets = append(d.pending.sets, w)
 	d.pending.bytes += cost
-	m.waiting = append(m.waiting, w)
+	if m.waiting == nil {
+		m.waiting = map[uint16][]*waitingSet{}
+	}
+	m.waiting[id] = append(m.waiting[id], w)
 	m.waitingBytes += cost
 }
 
@@ -74,10 +77,17 @@ func (d *Decoder) giveUp(w *waitingSet, why counter) {
 	e := w.exporter
 	d.counts[why]++
 	e.missing++
-	if i := slices.Index(e.waiting, w); i >= 0 { // the oldest of all is the first
-		e.waiting = slices.Delete(e.waiting, i, i+1)
-	}
+	e.waits(w.id, e.waiting[w.id][1:]) // the oldest of all is the first of its id
 	d.settle(w)
+}
+
+// waits sets what waits for the template id.
+func (e *exporter) waits(id uint16, sets []*waitingSet) {
+	if len(sets) == 0 {
+		delete(e.waiting, id)
+	} else {
+		e.waiting[id] = sets
+	}
 }
 
 // settle takes back what a set was charged, once it left its exporter.
@@ -94,18 +104,18 @@ func (d *Decoder) settle(w *waitingSet) {
 
 // release decodes the sets of the exporter of m that waited for the template id.
 func (d *Decoder) release(m *message, id uint16, into []flow.Record) []flow.Record {
-	if len(m.waiting) == 0 {
+	if len(m.waiting[id]) == 0 {
 		return into
 	}
 	d.expire(m.now)
 	var ready []*waitingSet
-	m.waiting = slices.DeleteFunc(m.waiting, func(w *waitingSet) bool {
-		known := w.id == id && m.template(id, w.port) != nil
+	m.waits(id, slices.DeleteFunc(m.waiting[id], func(w *waitingSet) bool {
+		known := m.template(id, w.port) != nil
 		if known {
 			ready = append(ready, w)
 		}
 		return known
-	})
+	}))
 	for _, w := range ready {
 		d.counts[pendingDecoded]++
 		old := message{exporter: m.exporter, port: w.port, clock: w.clock, now: w.came, left: MaxRecords}
@@ -117,9 +127,11 @@ func (d *Decoder) release(m *message, id uint16, into []flow.Record) []flow.Reco
 
 // abandon drops what waits for the templates of e.
 func (d *Decoder) abandon(e *exporter) {
-	for _, w := range e.waiting {
-		d.counts[pendingDropped]++
-		d.settle(w)
+	for _, sets := range e.waiting {
+		for _, w := range sets {
+			d.counts[pendingDropped]++
+			d.settle(w)
+		}
 	}
 	e.waiting = nil
 }

@@ -1,6 +1,7 @@
 package export
 
 import (
+	"container/list"
 	"encoding/binary"
 	"slices"
 
@@ -34,6 +35,7 @@ type template struct {
 	units    [slots]unit
 	raw      []byte // the template as it came
 	defined  int64  // when it came last
+	at       *list.Element
 }
 
 // step copies n bytes of a record into a slot. off is where they are; in a

@@ -274,3 +274,20 @@ func TestVersionsAreTold(t *testing.T) {
 		}
 	}
 }
+
+// A datagram full of templates is read no further than an exporter may have them:
+// each more would push out one of its own.
+func TestDatagramFullOfTemplates(t *testing.T) {
+	var all [][]byte
+	for id := uint16(256); id < 256+3*DefaultMaxTemplates; id++ {
+		all = append(all, templateOf(id, spec{8, 4, 0}))
+	}
+	d := NewDecoder(Config{})
+	got := feed(d, ipfixOf(1, 0, set(2, all...), set(256, []byte{10, 0, 0, 1})), ipfixOf(1, 0, set(2, all[len(all)-2:]...), set(256+3*DefaultMaxTemplates-1, []byte{10, 0, 0, 2})))
+	if len(got) != 2 || d.exporters.first.view().Templates != DefaultMaxTemplates || countOf(d, "too_many_templates") != 1 || countOf(d, "templates_evicted") != 2 {
+		t.Errorf("%d records, %d templates, %v", len(got), d.exporters.first.view().Templates, counted(d))
+	}
+	if first := d.exporters.first; first.templates[templateKey{id: 258}] == nil || first.templates[templateKey{id: 256}] != nil {
+		t.Error("it was not the oldest that gave way")
+	}
+}

@@ -42,6 +42,7 @@ func (d *Decoder) learn(e *exporter, port uint16, def definition, now int64) boo
 	}
 	if old != nil && old.same(def) {
 		old.defined = now
+		e.order.MoveToBack(old.at)
 		return false
 	}
 	t, ok := compile(e.version, def)
@@ -58,6 +59,7 @@ func (d *Decoder) learn(e *exporter, port uint16, def definition, now int64) boo
 		e.templates = map[templateKey]*template{}
 	}
 	e.templates[key] = t
+	t.at = e.order.PushBack(t)
 	e.fields += t.cost()
 	d.exporters.fields += t.cost()
 	return old == nil
@@ -79,13 +81,7 @@ func (d *Decoder) makeRoom(e *exporter, cost int) {
 
 // dropOldest drops the template that was not defined for longest.
 func (d *Decoder) dropOldest(e *exporter) {
-	var oldest *template
-	for _, t := range e.templates {
-		if oldest == nil || t.defined < oldest.defined || t.defined == oldest.defined && t.id < oldest.id {
-			oldest = t
-		}
-	}
-	d.drop(e, oldest)
+	d.drop(e, e.order.Front().Value.(*template))
 	d.counts[templatesEvicted]++
 }
 
@@ -93,9 +89,14 @@ func (d *Decoder) dropOldest(e *exporter) {
 // means all templates of its kind.
 func (d *Decoder) withdraw(e *exporter, port uint16, def definition) {
 	d.counts[templatesWithdrawn]++
-	one := e.template(def.id, port)
+	if def.id >= 256 {
+		if one := e.template(def.id, port); one != nil {
+			d.drop(e, one)
+		}
+		return
+	}
 	for _, t := range e.templates {
-		if t == one || def.id < 256 && t.options == def.options && t.port == port {
+		if t.options == def.options && t.port == port {
 			d.drop(e, t)
 		}
 	}
@@ -103,6 +104,7 @@ func (d *Decoder) withdraw(e *exporter, port uint16, def definition) {
 
 func (d *Decoder) drop(e *exporter, t *template) {
 	delete(e.templates, t.key)
+	e.order.Remove(t.at)
 	e.fields -= t.cost()
 	d.exporters.fields -= t.cost()
 }
