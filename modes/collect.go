@@ -88,6 +88,6 @@ func (c *collectors) counts(yield func(name string, value uint64)) {
 	for _, in := range c.intakes {
 		in.decoder.Counts(func(name string, n uint64) { sums[name] += n })
 	}
-	c.intakes[0].decoder.Counts(func(name string, _ uint64) { yield(name, sums[name]) })
+	c.intakes[0].decoder.Counts(func(name string, _ uint64) { yield(exportCounter+name, sums[name]) })
 	c.exports.counts(yield)
 }

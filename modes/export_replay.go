@@ -114,5 +114,5 @@ func (in *intake) countInto(counters map[string]uint64) {
 	})
 }
 
-// exportCounter is how the counters of the decoder begin in a summary.
+// exportCounter is how the counters of decoders begin where others stand beside them.
 const exportCounter = "export_"

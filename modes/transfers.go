@@ -3,6 +3,7 @@ package modes
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"vft/capture/flow"
 	"vft/correlate/watch"
@@ -114,7 +115,12 @@ func (t *exportedTransfers) close() {
 }
 
 func (t *exportedTransfers) counts(yield func(name string, value uint64)) {
-	t.pairs.Counts(yield)
+	t.pairs.Counts(func(name string, value uint64) {
+		if !strings.HasPrefix(name, "exported_") {
+			name = "transfer_" + name
+		}
+		yield(name, value)
+	})
 	t.leaks.Counts(yield)
 	t.hours.Counts(yield)
 }
