@@ -17,7 +17,8 @@ const (
 	lossLeast    = 10 // fewer lost say nothing, whatever their share
 	lossWindow   = time.Minute
 	lossQuiet    = 60 * second
-	maxLosses    = 1 << 10 // observers and kinds at once
+	maxLosses    = 1 << 10 // observers and kinds at once; those beyond are told as one
+	maxOpen      = 32      // episodes at once; those beyond are told as one
 	severityLoss = 40
 )
 
@@ -37,9 +38,14 @@ type Losses struct {
 	clock  int64
 	all    map[lossKey]*loss
 	order  []lossKey // as they came
+	open   int       // of them, with an episode; the one of the rest besides
 	fired  uint64
-	untold uint64
+	folded uint64
 }
+
+// theRest stands for the observers for which there is no room. Whoever forges
+// exporters makes losses of each.
+const theRest = "many exporters"
 
 type lossKey struct{ observer, kind string }
 
@@ -84,8 +90,8 @@ func (l *Losses) Loss(observer, kind string, seen, lost uint64, now int64) {
 		if lost == 0 {
 			return // nothing is kept of those that lose nothing
 		}
-		if len(l.all) >= maxLosses {
-			l.untold++
+		if len(l.all) >= maxLosses && observer != theRest {
+			l.fold(kind, seen, lost, now)
 			return
 		}
 		v = &loss{begin: l.clock}
@@ -122,10 +128,24 @@ func (l *Losses) judge(key lossKey, v *loss) {
 	if v.open != nil {
 		return
 	}
+	if key.observer != theRest {
+		if l.open >= maxOpen {
+			l.fold(key.kind, recent.seen, recent.lost, l.clock)
+			v.now, v.then = tally{}, tally{}
+			return
+		}
+		l.open++
+	}
 	l.fired++
 	v.sum = recent
 	v.open = &event.Threat{Type: "capture_loss", Observer: key.observer, Sensor: "capture_loss", Severity: severityLoss, Start: time.Unix(0, v.begin).UTC()}
 	l.write(key, v, event.Firing)
+}
+
+// fold counts what an observer lost among that of the others without a name.
+func (l *Losses) fold(kind string, seen, lost uint64, now int64) {
+	l.folded++
+	l.Loss(theRest, kind, seen, lost, now)
 }
 
 // Advance tells that it is now: what is quiet is resolved, what changed is updated,
@@ -138,7 +158,9 @@ func (l *Losses) Advance(now int64) {
 		switch {
 		case v.open != nil && l.clock-v.bad > lossQuiet:
 			l.write(key, v, event.Resolved)
-			v.open, v.share = nil, 0
+			if v.open, v.share = nil, 0; key.observer != theRest {
+				l.open--
+			}
 		case v.open != nil && v.changed && l.clock-v.wrote >= updateEvery:
 			l.write(key, v, event.Updated)
 		}
@@ -158,7 +180,7 @@ func (l *Losses) Close() {
 			l.write(key, v, event.Resolved)
 		}
 	}
-	l.all, l.order = map[lossKey]*loss{}, nil
+	l.all, l.order, l.open = map[lossKey]*loss{}, nil, 0
 }
 
 func (l *Losses) write(key lossKey, v *loss, state event.AlertState) {
@@ -171,6 +193,9 @@ func (l *Losses) write(key lossKey, v *loss, state event.AlertState) {
 	t.Details = map[string]any{
 		"kind": key.kind, "seen": v.sum.seen, "lost": v.sum.lost, "value": v.share, "threshold": lossShare, "window_s": lossWindow.Seconds(),
 	}
+	if key.observer == theRest {
+		t.Observer, t.Details["folded"] = "", true
+	}
 	e.Threat = &t
 	e.Message = fmt.Sprintf("capture_loss (%s) at %s: %s %% lost, threshold %s %%", key.kind, cmp.Or(key.observer, "the capture"), number(100*v.share), number(100*lossShare))
 	l.emit(e)
@@ -179,5 +204,5 @@ func (l *Losses) write(key lossKey, v *loss, state event.AlertState) {
 // Counts calls yield for every counter.
 func (l *Losses) Counts(yield func(name string, value uint64)) {
 	yield("capture_losses_fired", l.fired)
-	yield("capture_losses_untold", l.untold)
+	yield("capture_losses_folded", l.folded)
 }

@@ -93,17 +93,33 @@ func TestLossEpisodes(t *testing.T) {
 	}
 }
 
-// What strangers report does not grow without end; off is off.
+// What strangers report does not grow without end, and is told as one beyond the
+// first; off is off.
 func TestLossesAreBounded(t *testing.T) {
-	fired := 0
-	l := NewLosses(Config{Emit: func(event.Event) { fired++ }})
-	for i := range maxLosses + 50 {
-		l.Loss(fmt.Sprint(i), SequenceGaps, 0, 100, start)
+	var all []event.Event
+	l := NewLosses(Config{Emit: func(e event.Event) { all = append(all, e) }})
+	const strangers = maxLosses + 50
+	for round := range int64(3) {
+		now := start + round*10*second
+		for i := range strangers {
+			l.Loss(fmt.Sprint(i), SequenceGaps, 0, 100, now)
+		}
+		l.Advance(now)
 	}
 	counts := map[string]uint64{}
 	l.Counts(func(name string, v uint64) { counts[name] = v })
-	if fired != maxLosses || counts["capture_losses_untold"] != 50 || counts["capture_losses_fired"] != maxLosses {
-		t.Errorf("%d fired, %v", fired, counts)
+	if len(l.all) > maxLosses+1 || counts["capture_losses_folded"] != 3*(strangers-maxOpen) || counts["capture_losses_fired"] != maxOpen+1 {
+		t.Errorf("%d are kept, %v", len(l.all), counts)
+	}
+	rest := all[maxOpen].Threat
+	if rest.Observer != "" || rest.Details["folded"] != true || len(all) > 3*(maxOpen+1) {
+		t.Errorf("%d records, the one of the rest %+v", len(all), rest)
+	}
+	l.Advance(start + 300*second) // they end, and there is room again
+	all = nil
+	l.Loss("192.0.2.1", SequenceGaps, 0, 100, start+301*second)
+	if len(all) != 1 || all[0].Threat.Observer != "192.0.2.1" || l.open != 1 {
+		t.Errorf("%d are open: %v", l.open, all)
 	}
 	quiet := NewLosses(Config{Off: []string{"capture_loss"}, Emit: func(event.Event) { t.Error("it is off") }})
 	quiet.Loss("eth0", KernelDrops, 0, 1000, start)
