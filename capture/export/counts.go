@@ -24,6 +24,7 @@ const (
 	tooManyTemplates
 	skewedClock
 	badTime
+	badCounter
 	sflowCounterSamples
 	sflowOtherSamples
 	sflowNotIP
@@ -54,6 +55,7 @@ var counterNames = [counters]string{
 	tooManyTemplates:    "too_many_templates",    // datagrams cut off behind MaxTemplates of them
 	skewedClock:         "skewed_clock",          // times that an exporter's clock was found to be off by more than MaxSkew
 	badTime:             "bad_time",              // records with times that cannot be: in the future of their datagram, or ends before starts
+	badCounter:          "bad_counter",           // records whose packets or bytes were held to MaxCounter
 	sflowCounterSamples: "sflow_counter_samples", // counters of interfaces, which are no flows
 	sflowOtherSamples:   "sflow_other_samples",   // samples of other kinds
 	sflowNotIP:          "sflow_not_ip",          // flow samples without the addresses of an IP packet

@@ -86,6 +86,7 @@ func (d *Decoder) fixedRecord(r *flow.Record, b []byte, l *layout, c *clock) {
 	}
 	r.Fwd.Packets = times(uint64(binary.BigEndian.Uint32(b[16:])), r.Export.Sampling)
 	r.Fwd.Bytes = times(uint64(binary.BigEndian.Uint32(b[20:])), r.Export.Sampling)
+	d.bounded(r)
 	r.Fwd.Flags = packet.Flags(b[l.flags])
 	var sound bool
 	r.First, r.Last, sound = c.span(c.since(binary.BigEndian.Uint32(b[24:])), c.since(binary.BigEndian.Uint32(b[28:])))

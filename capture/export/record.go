@@ -149,6 +149,7 @@ func (d *Decoder) fill(r *flow.Record, m *message, t *template) bool {
 	if t.has&eventSlots != 0 && isEvent(v) && r.Fwd.Packets|r.Fwd.Bytes|r.Rev.Packets|r.Rev.Bytes == 0 {
 		return false
 	}
+	d.bounded(r)
 	r.End = endOf(v[endReason])
 	var sound bool
 	r.First, r.Last, sound = m.times(t, v)

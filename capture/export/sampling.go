@@ -4,6 +4,8 @@ import (
 	"math"
 	"math/bits"
 	"slices"
+
+	"vft/capture/flow"
 )
 
 // sampling is what is known of the sampling of an exporter.
@@ -136,14 +138,23 @@ func (s *sampling) find(scope slot, id uint64) uint32 {
 	return 0
 }
 
-// times returns n multiplied by a sampling rate, at most the largest number.
+// MaxCounter is the most packets or bytes that a record has: in bytes, what 400
+// Gbit/s carry in an hour and a half. Larger ones are no traffic, and the sums of
+// many would not fit the numbers of those that read records.
+const MaxCounter = 1 << 48
+
+// times returns n multiplied by a sampling rate, at most MaxCounter.
 func times(n uint64, rate uint32) uint64 {
-	if rate <= 1 {
-		return n
-	}
-	high, low := bits.Mul64(n, uint64(rate))
+	high, low := bits.Mul64(n, uint64(max(rate, 1)))
 	if high != 0 {
-		return math.MaxUint64
+		return MaxCounter
 	}
-	return low
+	return min(low, MaxCounter)
+}
+
+// bounded counts a record whose counters reached MaxCounter.
+func (d *Decoder) bounded(r *flow.Record) {
+	if (r.Fwd.Packets|r.Fwd.Bytes|r.Rev.Packets|r.Rev.Bytes)&MaxCounter != 0 {
+		d.counts[badCounter]++
+	}
 }

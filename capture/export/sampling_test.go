@@ -98,10 +98,25 @@ func TestSamplingOfNetFlow5(t *testing.T) {
 	}
 }
 
-func TestSamplingSaturates(t *testing.T) {
-	r := one(flow.IPFIX, []spec{{1, 8, 0}, {2, 8, 0}, {34, 4, 0}}, u64(1<<63), u64(5), u32(1<<32-1))
-	if r.Fwd.Bytes != math.MaxUint64 || r.Fwd.Packets != 5*(1<<32-1) {
-		t.Errorf("%+v", r.Fwd)
+// No counter of a record is beyond what its readers can add up.
+func TestCountersAreBounded(t *testing.T) {
+	for _, c := range []struct {
+		why            string
+		bytes, packets uint64
+		rate           uint32
+		want           flow.Side
+		bounded        uint64
+	}{
+		{"more than 64 bits, by sampling", 1 << 63, 5, 1<<32 - 1, flow.Side{Bytes: MaxCounter, Packets: 5 * (1<<32 - 1)}, 1},
+		{"a counter of all ones", 1<<64 - 1, 1<<64 - 1, 1, flow.Side{Bytes: MaxCounter, Packets: MaxCounter}, 1},
+		{"the largest that is left as it is", MaxCounter - 1, 1, 0, flow.Side{Bytes: MaxCounter - 1, Packets: 1}, 0},
+	} {
+		d := NewDecoder(Config{})
+		fields := []spec{{8, 4, 0}, {12, 4, 0}, {1, 8, 0}, {2, 8, 0}, {34, 4, 0}}
+		got := feed(d, ipfixOf(1, 0, set(2, templateOf(300, fields...)), set(300, make([]byte, 8), u64(c.bytes), u64(c.packets), u32(c.rate))))
+		if len(got) != 1 || got[0].Fwd != c.want || countOf(d, "bad_counter") != c.bounded {
+			t.Errorf("%s: %+v, %v", c.why, got, counted(d))
+		}
 	}
 }
 

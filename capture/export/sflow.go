@@ -139,6 +139,7 @@ func (d *Decoder) sflowSample(kind uint32, b []byte, e *exporter, now int64, int
 		d.counts[failed]++
 		return into[:len(into)-1]
 	}
+	d.bounded(&into[len(into)-1])
 	return into
 }
 
