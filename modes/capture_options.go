@@ -13,7 +13,7 @@ var captureOptions = []config.Option{
 	{Name: "promiscuous", Default: "true", Kind: config.Bool, Modes: config.Hosts,
 		Usage: "capture also what is not for this host"},
 	{Name: "pcapfile", Kind: config.Texts, Modes: config.All,
-		Usage: "read packets from a file (pcap, pcapng, also gzip and zstd; - is stdin); repeatable; no traps are opened"},
+		Usage: "read packets from a file (pcap, pcapng, also gzip and zstd; - is stdin), on a server the exported flows in it; repeatable; nothing is listened on"},
 	{Name: "filter", Aliases: []string{"f"}, Kind: config.Text, Modes: config.All,
 		Usage: "pcap filter expression, for files too (docs/filter.md)"},
 	{Name: "daq", Default: "auto", Kind: config.OneOf("auto", "afpacket", "libpcap", "AF_PACKET"), Modes: config.Hosts,
