@@ -28,6 +28,7 @@ type exports struct {
 
 	mu       sync.Mutex // guards what follows
 	sensors  *sensor.Set
+	captured *sensor.Set // that look at vft's own flows; may be sensors, or nil
 	losses   *detect.Losses
 	detect   *detect.Detections // nil: sensors only
 	moves    *exportedTransfers
@@ -71,7 +72,9 @@ func (x *exports) judge(records []flow.Record, now int64) {
 
 // clock tells that it is now; x.mu is held.
 func (x *exports) clock(now int64) {
-	x.sensors.Advance(now)
+	for _, s := range x.sets() {
+		s.Advance(now)
+	}
 	x.losses.Advance(now)
 	if x.detect != nil {
 		x.detect.Advance(now)
@@ -83,7 +86,9 @@ func (x *exports) clock(now int64) {
 func (x *exports) own(r *flow.Record) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sensors.Flow(r)
+	if x.captured != nil {
+		x.captured.Flow(r)
+	}
 }
 
 // advance lets time pass while no record comes.
@@ -100,11 +105,21 @@ func (x *exports) reload(definitions sensor.Definitions) {
 	x.sensors.Reload(definitions)
 }
 
+// sets are the sensors of both kinds of flows.
+func (x *exports) sets() []*sensor.Set {
+	if x.captured == nil || x.captured == x.sensors {
+		return []*sensor.Set{x.sensors}
+	}
+	return []*sensor.Set{x.sensors, x.captured}
+}
+
 // close resolves what is open.
 func (x *exports) close() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sensors.Close()
+	for _, s := range x.sets() {
+		s.Close()
+	}
 	x.losses.Close()
 	if x.detect != nil {
 		x.detect.Close() // which tells x.moves of the last flows
@@ -134,7 +149,9 @@ func (x *exports) record(e event.Event) {
 func (x *exports) counts(yield func(name string, value uint64)) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.sensors.Counts(yield)
+	for _, s := range x.sets() {
+		s.Counts(yield)
+	}
 	x.losses.Counts(yield)
 	if x.detect != nil {
 		x.detect.Counts(yield)
@@ -278,6 +295,9 @@ func (w *watcher) watchExports(random [32]byte) error {
 	if err != nil {
 		return err
 	}
+	if x.captured, err = capturedSensors(w.values, x, random); err != nil {
+		return err
+	}
 	w.exports = watchedExports{judge: x, which: newSieveOfExports(w.values)}
 	if _, replay := watches(w.values); replay {
 		w.exports.in = newIntake(w.values, x)
@@ -285,4 +305,16 @@ func (w *watcher) watchExports(random [32]byte) error {
 		x.detect = nil
 	}
 	return nil
+}
+
+// capturedSensors are those that look at vft's own flows. Of the built-in ones
+// winscan is left out: a single flow is enough for it, and a host on the internet
+// is probed by thousands a day, whose scans the detections tell. Who names a file
+// gets what is in it.
+func capturedSensors(v *config.Values, x *exports, random [32]byte) (*sensor.Set, error) {
+	if v.Text("sensors") != "" {
+		return x.sensors, nil
+	}
+	definitions, err := sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off}"))
+	return sensor.New(sensor.Config{Definitions: definitions, Seed: part(random, 10), Emit: x.finding}), err
 }

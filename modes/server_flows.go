@@ -69,7 +69,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 		return err
 	}
 	if sensorsOnly {
-		s.flows.detect = nil
+		s.flows.detect, s.flows.captured = nil, s.flows.sensors
 		files.keepOwn()
 	}
 	var g group

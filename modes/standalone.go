@@ -262,6 +262,9 @@ func (s *standalone) reload(level *levelHook) {
 	level.set(values)
 	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
 	s.flows.reload(sensors)
+	if s.look != nil && values.Text("sensors") != "" {
+		s.look.exports.judge.reload(sensors)
+	}
 	reportReload(s.log, s.values, values, "rules", "sensors", "log-level")
 	s.values = values
 }
