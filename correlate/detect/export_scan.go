@@ -64,6 +64,7 @@ type exportScans struct {
 	attempts *cache[attempt]
 	fans     *cache[portFan]
 	pairs    *cache[hostPair]
+	found    finding // what was told last: used again, as a scan is told with each of its probes
 }
 
 func newExportScans(h hasher, e *episodes, slow *slowScans, floods *exportFloods) *exportScans {
@@ -260,8 +261,10 @@ func (s *exportScans) tellFan(t *try, p *hostPair, fan *portFan, value, threshol
 	s.episodes.note(f, t.at)
 }
 
+// finding returns what is to be told, valid until the next.
 func (s *exportScans) finding(kind string, t *try, p *hostPair, value, threshold float64, window time.Duration) *finding {
-	f := &finding{
+	f := &s.found
+	*f = finding{
 		kind: kind, sensor: "scan", offender: t.src, scan: t.name(p), transport: transportName(t.how), severity: severityScan, target: t.dst, port: t.port, hasPort: true,
 		value: value, threshold: threshold, window: window, quiet: exportQuiet,
 	}
