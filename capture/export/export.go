@@ -23,7 +23,7 @@ type Config struct {
 	// It is asked once for each exporter. nil: believe everybody.
 	Sampling func(exporter packet.Addr) uint32
 
-	MaxExporters int           // remembered at once; the one not heard for longest gives way
+	MaxExporters int           // remembered at once; a newcomer gives way, the one not heard for longest
 	MaxTemplates int           // of one exporter; the oldest gives way
 	MaxFields    int           // of all templates of all exporters together, 16 bytes each
 	MaxPending   int           // bytes of data that wait for their template, of all exporters together; one takes at most a quarter

@@ -30,7 +30,8 @@ type Exporter struct {
 	Missing   uint64 // sets of data that came without their template
 }
 
-// Exporters yields the exporters, the one heard last first.
+// Exporters yields the exporters: those heard for long first, then newcomers, and
+// of each the one heard last first.
 func (d *Decoder) Exporters() iter.Seq[Exporter] {
 	return func(yield func(Exporter) bool) {
 		for e := d.exporters.first; e != nil; e = e.next {
@@ -78,16 +79,27 @@ type exporter struct {
 	datagrams, records, missing uint64
 	reported                    loss // what losses told before
 
-	next, prev *exporter // by the last datagram, latest first
+	heard      int64 // arrival of the first datagram
+	proven     bool  // no newcomer any more
+	next, prev *exporter
 }
 
-// exporters holds the exporters by key, and in the order in which they were
-// heard.
+// exporters holds the exporters by key, and in the order in which they give way,
+// the first one last: those that are proven by the last datagram, and behind them
+// newcomers likewise. Whoever forges exporters pushes out newcomers, not those that
+// have been heard for some time.
 type exporters struct {
 	byKey       map[exporterKey]*exporter
 	first, last *exporter
-	fields      int // of all templates of all exporters
+	newest      *exporter // the first newcomer
+	proven      int       // how many are
+	fields      int       // of all templates of all exporters
 }
+
+const (
+	provenAfter     = 30 * second // since the first datagram
+	provenDatagrams = 3
+)
 
 func newExporters() exporters {
 	return exporters{byKey: map[exporterKey]*exporter{}}
@@ -108,10 +120,14 @@ func (d *Decoder) known(key exporterKey, now int64) *exporter {
 			d.counts[exportersEvicted]++
 		}
 		e = d.remember(key)
+		e.heard = now
 	}
-	d.exporters.touch(e)
 	e.last = now
 	e.datagrams++
+	d.exporters.touch(e)
+	if !e.proven && e.datagrams >= provenDatagrams && now-e.heard >= provenAfter {
+		d.exporters.prove(e, d.cfg.MaxExporters/4*3)
+	}
 	return e
 }
 
@@ -129,28 +145,64 @@ func (d *Decoder) remember(key exporterKey) *exporter {
 func (d *Decoder) forget(e *exporter) {
 	d.abandon(e)
 	d.exporters.fields -= e.fields
+	if e.proven {
+		d.exporters.proven--
+	}
 	delete(d.exporters.byKey, e.exporterKey)
 	d.exporters.unlink(e)
 }
 
-// touch moves e to the front.
+// touch moves e to the front of its kind.
 func (x *exporters) touch(e *exporter) {
-	if x.first == e {
+	switch {
+	case e.proven && x.first != e:
+		x.unlink(e)
+		x.insert(e, x.first)
+	case !e.proven && x.newest != e:
+		x.unlink(e)
+		x.insert(e, x.newest)
+		x.newest = e
+	}
+}
+
+// prove makes e one of the proven. When they are more than most, the one of them
+// that was not heard for longest is a newcomer again, the first of them.
+func (x *exporters) prove(e *exporter, most int) {
+	x.unlink(e)
+	x.insert(e, x.first)
+	e.proven = true
+	if x.proven++; x.proven <= most {
 		return
 	}
-	x.unlink(e)
-	e.next = x.first
-	if x.first != nil {
-		x.first.prev = e
+	quiet := x.last
+	if x.newest != nil {
+		quiet = x.newest.prev
 	}
-	x.first = e
-	if x.last == nil {
+	quiet.proven = false
+	x.proven--
+	x.newest = quiet
+}
+
+// insert puts e before another; nil: at the end.
+func (x *exporters) insert(e, before *exporter) {
+	e.next, e.prev = before, x.last
+	if before != nil {
+		e.prev, before.prev = before.prev, e
+	} else {
 		x.last = e
+	}
+	if e.prev != nil {
+		e.prev.next = e
+	} else {
+		x.first = e
 	}
 }
 
 // unlink takes e out of the order; one that is not in it stays out.
 func (x *exporters) unlink(e *exporter) {
+	if x.newest == e {
+		x.newest = e.next
+	}
 	if e.prev != nil {
 		e.prev.next = e.next
 	} else if x.first == e {

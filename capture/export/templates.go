@@ -70,9 +70,16 @@ func (d *Decoder) makeRoom(e *exporter, cost int) {
 	if len(e.templates) >= d.cfg.MaxTemplates {
 		d.dropOldest(e)
 	}
-	for d.exporters.fields+cost > d.cfg.MaxFields && d.exporters.last != e {
+	for d.exporters.fields+cost > d.cfg.MaxFields {
+		other := d.exporters.last
+		if other == e {
+			other = e.prev
+		}
+		if other == nil {
+			break
+		}
 		d.counts[exportersEvicted]++
-		d.forget(d.exporters.last)
+		d.forget(other)
 	}
 	for d.exporters.fields+cost > d.cfg.MaxFields && len(e.templates) > 0 {
 		d.dropOldest(e)
