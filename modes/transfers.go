@@ -81,13 +81,16 @@ func (t *transfers) restore(s transfersState) (err error) {
 type exportedTransfers struct {
 	*transfers
 	pairs *watch.Exported
+	clock int64
 }
 
 func newExportedTransfers(home []netip.Prefix, random [32]byte, emit event.Emit) (*exportedTransfers, error) {
 	out := &exportedTransfers{}
 	c := watch.DefaultExportedConfig()
 	c.Seed = part(random, 2)
-	c.Carried = func(key *flow.Key, forth, back uint64, now int64) { out.leaks.Carried(key, forth, back, now) }
+	c.Carried = func(key *flow.Key, forth, back uint64, end int64) { // of an interval, which may not be over at the end of a run
+		out.leaks.Carried(key, forth, back, min(end, out.clock))
+	}
 	var err error
 	if out.transfers, err = newTransfers(c, home, random, emit); err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ func (t *exportedTransfers) flow(r *flow.Record) {
 }
 
 func (t *exportedTransfers) advance(now int64) {
+	t.clock = now
 	t.pairs.Advance(now)
 	t.leaks.Advance(now)
 	t.hours.Advance(now)

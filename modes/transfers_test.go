@@ -1,0 +1,36 @@
+package modes
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"vft/capture/flow"
+	"vft/capture/packet"
+	"vft/event"
+)
+
+// What is told when a run ends in the middle of an interval did not happen at the
+// end of it.
+func TestTransfersAreNotAhead(t *testing.T) {
+	now := time.Date(2026, 1, 5, 10, 31, 0, 0, time.UTC)
+	var all []event.Event
+	x, err := newExportedTransfers(nil, [32]byte{}, func(e event.Event) { all = append(all, e) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.advance(now.UnixNano())
+	x.flow(&flow.Record{
+		Key: flow.Key{Src: packet.AddrFrom(netip.MustParseAddr("10.0.0.1")), Dst: packet.AddrFrom(netip.MustParseAddr("198.51.100.1")), Proto: 6, Ports: true},
+		Fwd: flow.Side{Packets: 2 << 20, Bytes: 2 << 30}, First: now.UnixNano(), Last: now.UnixNano(),
+	})
+	x.close()
+	if len(all) == 0 || all[0].Threat.Type != "exfiltration" {
+		t.Fatalf("%+v", all)
+	}
+	for _, e := range all {
+		if e.Time.After(now) {
+			t.Errorf("%s at %s, which is ahead of %s", e.Threat.Type, e.Time, now)
+		}
+	}
+}
