@@ -39,20 +39,23 @@ func (c *collectors) restore() {
 	if err == nil {
 		err = json.Unmarshal(text, &known)
 	}
-	for _, in := range c.intakes {
-		if err == nil {
-			err = in.decoder.Restore(export.State{Exporters: known.Exporters})
-		}
-	}
-	if err == nil && known.Detections != nil {
-		err = c.exports.detect.Restore(*known.Detections)
-	}
 	if err == nil {
-		err = c.exports.moves.restore(known.transfersState)
+		err = c.know(known)
 	}
 	if err != nil {
 		c.log.Warn().Msgf("what the exporters told an earlier run is not used wholly: %s", oneLine(err))
 	}
+}
+
+// know takes what was kept. What is damaged of it does not keep it from the rest.
+func (c *collectors) know(known knownExporters) (err error) {
+	for _, in := range c.intakes {
+		err = errors.Join(err, in.decoder.Restore(export.State{Exporters: known.Exporters}))
+	}
+	if known.Detections != nil {
+		err = errors.Join(err, c.exports.detect.Restore(*known.Detections))
+	}
+	return errors.Join(err, c.exports.moves.restore(known.transfersState))
 }
 
 // save writes down what the intakes noted last.

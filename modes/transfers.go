@@ -1,6 +1,7 @@
 package modes
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -71,8 +72,8 @@ func (t *transfers) restore(s transfersState) (err error) {
 	if s.Exfiltration != nil {
 		err = t.leaks.Restore(*s.Exfiltration)
 	}
-	if err == nil && s.Hours != nil {
-		err = t.hours.Restore(*s.Hours)
+	if s.Hours != nil {
+		err = errors.Join(err, t.hours.Restore(*s.Hours))
 	}
 	return err
 }
