@@ -55,7 +55,12 @@ func runServer(ctx context.Context, p parts) error {
 		return cannotOpen(fmt.Errorf("cannot use the data directory %s: %s name another with --data-dir", s.dir, lockReason(err, "is another vft server running?")))
 	}
 	defer unlock()
-	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: p.streams.Out, Log: s.log, Random: newRandom().Float64})
+	s.out = siem.New(siem.Config{
+		Target: siem.Target{Scheme: "stdout"}, Stdout: p.streams.Out, Log: s.log, Random: newRandom().Float64,
+		OnDrop: func(dropped uint64) {
+			s.log.Warn().Uint64("dropped", dropped).Msg("records were dropped: who reads stdout is too slow")
+		},
+	})
 	s.desk = newDesk(rules, p.build, []*siem.Destination{s.out})
 	if err = s.openFlows(); err != nil {
 		return err
