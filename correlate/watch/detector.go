@@ -95,7 +95,7 @@ func (d *detector) learnWeek(x, usual float64, t int64, v *verdict) {
 	by := -d.week.usual(t)
 	d.now.ref.shift(by)
 	d.recent.shift(by)
-	d.now.robust.logs.clear()
+	d.now.robust.clear()
 	d.before = nil
 	if d.set.Depth == 0 {
 		d.now.spot.Reset()

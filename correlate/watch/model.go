@@ -78,7 +78,7 @@ func (m *model) judge(x float64) (v verdict) {
 	if side, threshold := m.robust.judge(x, up, down); side != spot.None {
 		// Of n values none was so large; that is all that is known.
 		n := float64(len(m.robust.logs.values))
-		return verdict{spot.Anomaly, side, "robust", threshold, 1 / (n + 1), expOf(m.robust.logs.mean)}
+		return verdict{spot.Anomaly, side, "robust", threshold, 1 / (n + 1), m.robust.mean()}
 	}
 	return v
 }
@@ -125,7 +125,7 @@ func (m *model) learn(x float64, v verdict) (withheld bool) {
 	}
 	m.ref.push(x)
 	if m.calibrated() {
-		m.robust.logs.clear()
+		m.robust.clear()
 		m.follow(spot.Up)
 		m.follow(spot.Down)
 	} else if !v.abnormal() {

@@ -15,9 +15,15 @@ func (r *ring) full() bool { return len(r.values) >= r.limit }
 // push takes x in; the oldest value leaves a full ring. The mean is summed anew,
 // oldest first: what was saved and restored has the same mean to the last bit.
 func (r *ring) push(x float64) {
+	if r.limit > 0 {
+		r.put(x)
+		r.sum()
+	}
+}
+
+// put is push without the mean, which is that of before. The limit is not 0.
+func (r *ring) put(x float64) {
 	switch {
-	case r.limit == 0:
-		return
 	case !r.full():
 		r.values = append(r.values, x)
 	default:
@@ -26,7 +32,6 @@ func (r *ring) push(x float64) {
 			r.head = 0
 		}
 	}
-	r.sum()
 }
 
 func (r *ring) sum() {

@@ -21,15 +21,52 @@ const (
 // median absolute deviation (MAD) of the logarithms log1p. Heavy tails are common,
 // so a value must also lie twice as far from the median as any value kept.
 type robust struct {
-	logs    ring // signed log1p of the normal values
-	scratch []float64
+	logs        ring // signed log1p of the normal values; their mean is not kept
+	least, most float64
+	ranged      bool // least and most are those of logs
+	scratch     []float64
 }
 
 func newRobust() robust {
 	return robust{logs: newRing(robustKeep), scratch: make([]float64, 0, robustKeep)}
 }
 
-func (r *robust) push(x float64) { r.logs.push(logOf(x)) }
+func (r *robust) push(x float64) {
+	y := logOf(x)
+	if r.logs.full() {
+		if gone := r.logs.values[r.logs.head]; gone != y && (gone == r.least || gone == r.most) {
+			r.ranged = false // another value may be as extreme, or none
+		}
+	}
+	r.logs.put(y)
+	r.least, r.most = min(r.least, y), max(r.most, y)
+}
+
+func (r *robust) clear() {
+	r.logs.clear()
+	r.ranged = false
+}
+
+// fill replaces the logarithms, the newest of them last.
+func (r *robust) fill(logs []float64) {
+	r.logs.fill(logs)
+	r.ranged = false
+}
+
+// mean returns what a value is on the average.
+func (r *robust) mean() float64 {
+	r.logs.sum()
+	return expOf(r.logs.mean)
+}
+
+// within reports whether a logarithm lies in the range of those kept, beyond
+// which all thresholds are. Nearly every value does, and then none need be known.
+func (r *robust) within(y float64) bool {
+	if !r.ranged {
+		r.least, r.most, r.ranged = slices.Min(r.logs.values), slices.Max(r.logs.values), true
+	}
+	return r.least <= y && y <= r.most
+}
 
 // thresholds returns the values beyond which a value is abnormal, false while
 // too little is known: there are too few values, or silence with hardly an
@@ -73,6 +110,9 @@ func leastDeviation(median float64) float64 {
 // judge returns the side on which x is abnormal among those wanted, and the
 // threshold there.
 func (r *robust) judge(x float64, up, down bool) (spot.Side, float64) {
+	if len(r.logs.values) < robustLeast || r.within(logOf(x)) {
+		return spot.None, 0
+	}
 	low, high, ok := r.thresholds()
 	switch {
 	case !ok:

@@ -138,7 +138,7 @@ func restoreModel(cfg spot.Config, state ModelState) (*model, error) {
 		}
 	}
 	m.ref.fill(state.Reference)
-	m.robust.logs.fill(state.Logs)
+	m.robust.fill(state.Logs)
 	m.slow, m.learned, m.alarmed = state.Slow, state.Learned, state.Alarmed
 	return m, nil
 }
