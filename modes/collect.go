@@ -60,8 +60,10 @@ func (c *collectors) open() error {
 // run receives until ctx ends.
 func (c *collectors) run(ctx context.Context) error {
 	c.restore()
+	ctx, stop := context.WithCancel(ctx)
 	var keeping sync.WaitGroup
 	defer keeping.Wait()
+	defer stop() // Run may end by itself
 	keeping.Go(func() { c.saveOften(ctx) })
 	handlers := make([]export.Handler, len(c.intakes))
 	for i, in := range c.intakes {
