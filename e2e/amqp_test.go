@@ -36,6 +36,10 @@ func TestThreatsReachABroker(t *testing.T) {
 	}
 	checkThreat(t, first.Body, "198.51.100.1")
 
+	// What is consumed and not yet confirmed would rightly be sent again.
+	eventually(t, 20*time.Second, "the broker has not confirmed what was consumed", func() bool {
+		return strings.Trim(broker.Ctl("list_channels", "-q", "--no-table-headers", "messages_unconfirmed"), "0 \n") == ""
+	})
 	broker.Stop()
 	away := time.NewTimer(10 * time.Second)
 	vft.waitFor(vft.err, 10*time.Second, "the AMQP broker fails")

@@ -210,13 +210,16 @@ func (b *Broker) output() string {
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 
-// Ctl runs rabbitmqctl on the broker. It takes about two seconds.
-func (b *Broker) Ctl(args ...string) {
+// Ctl runs rabbitmqctl on the broker, which takes about two seconds, and returns
+// what it printed.
+func (b *Broker) Ctl(args ...string) string {
 	b.t.Helper()
 	c := b.command(filepath.Join(filepath.Dir(program), "rabbitmqctl"), args...)
-	if out, err := c.CombinedOutput(); err != nil {
+	out, err := c.CombinedOutput()
+	if err != nil {
 		b.t.Fatalf("rabbitmqctl %v: %v\n%s", args, err, out)
 	}
+	return string(out)
 }
 
 // Channel opens a channel on a connection of its own, which ends with the test.
