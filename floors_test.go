@@ -31,7 +31,7 @@ var floor = map[string]int{
 	"capture/export":         1,
 	"capture/process":        1,
 	"traps":                  1,
-	"correlate":              1,
+	"correlate/fleet":        1,
 	"correlate/watch":        1,
 	"correlate/detect":       1,
 	"correlate/sensor":       1,

@@ -8,7 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"vft/capture/stat"
-	"vft/correlate"
+	"vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/modes/config"
 )
@@ -134,7 +134,7 @@ func checkUnused(v *config.Values) error {
 // with --rules the built-in rules, with --sensors the built-in sensors.
 func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
 	for _, at := range c.Lineage() { // these flags may stand before and after the mode
-		for name, text := range map[string]func() []byte{"rules": correlate.DefaultRulesText, "sensors": sensor.BuiltIn} {
+		for name, text := range map[string]func() []byte{"rules": fleet.DefaultRulesText, "sensors": sensor.BuiltIn} {
 			if at.Command != nil && at.Command.Name != "" && at.Bool(name) {
 				_, err := a.streams.Out.Write(text())
 				return err
@@ -154,16 +154,16 @@ func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
 }
 
 // loadRules reads the rules that --rules names, or the built-in ones.
-func loadRules(v *config.Values) (correlate.Rules, error) {
+func loadRules(v *config.Values) (fleet.Rules, error) {
 	path := v.Text("rules")
 	if path == "" {
-		return correlate.DefaultRules(), nil
+		return fleet.DefaultRules(), nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return correlate.Rules{}, v.Invalid("rules", "cannot read %s: %v; vft config show --rules prints a file to start from", path, pathReason(err))
+		return fleet.Rules{}, v.Invalid("rules", "cannot read %s: %v; vft config show --rules prints a file to start from", path, pathReason(err))
 	}
-	rules, err := correlate.ParseRules(path, text)
+	rules, err := fleet.ParseRules(path, text)
 	if err != nil {
 		return rules, badUsage(err)
 	}

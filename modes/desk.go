@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"vft/alerting/amqp"
-	"vft/correlate"
+	"vft/correlate/fleet"
 	"vft/event"
 	"vft/siem"
 	"vft/siem/ecs"
@@ -20,21 +20,21 @@ type desk struct {
 	created           func() time.Time // when a record is written; zero in a replay, whose records must repeat
 
 	mu      sync.Mutex // guards what follows
-	fleet   *correlate.Fleet
+	fleet   *fleet.Fleet
 	pending []event.Event // alerts of the event that is being judged
 	line    []byte
 }
 
-func newDesk(rules correlate.Rules, build Build, outs []*siem.Destination) *desk {
+func newDesk(rules fleet.Rules, build Build, outs []*siem.Destination) *desk {
 	d := &desk{hostname: hostname(), version: build.Version, outs: outs, created: time.Now}
-	d.fleet = correlate.NewFleet(correlate.FleetConfig{Rules: rules, Seed: seed()}, func(e event.Event) { d.pending = append(d.pending, e) })
+	d.fleet = fleet.NewFleet(fleet.FleetConfig{Rules: rules, Seed: seed()}, func(e event.Event) { d.pending = append(d.pending, e) })
 	return d
 }
 
 // observe judges a batch of events and writes what the rules say; the events
 // themselves too when record is set.
 func (d *desk) observe(events []event.Event, record bool) {
-	d.do(func(*correlate.Fleet) {
+	d.do(func(*fleet.Fleet) {
 		for i := range events {
 			e := &events[i]
 			verdict := d.fleet.Observe(e)
@@ -50,18 +50,18 @@ func (d *desk) observe(events []event.Event, record bool) {
 }
 
 // tagOf is how a record says that its event did not count like any other.
-func tagOf(v correlate.Verdict) string {
+func tagOf(v fleet.Verdict) string {
 	switch v {
-	case correlate.Late:
+	case fleet.Late:
 		return "late"
-	case correlate.Ignored:
+	case fleet.Ignored:
 		return "ignored"
 	}
 	return ""
 }
 
 // do calls the rules and writes the alerts that come of it.
-func (d *desk) do(call func(*correlate.Fleet)) {
+func (d *desk) do(call func(*fleet.Fleet)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	call(d.fleet)

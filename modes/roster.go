@@ -14,7 +14,7 @@ import (
 	"github.com/google/renameio/v2/maybe"
 	"github.com/rs/zerolog"
 
-	"vft/correlate"
+	"vft/correlate/fleet"
 	"vft/event"
 	"vft/link"
 	"vft/traps"
@@ -169,7 +169,7 @@ func (r *roster) save(log zerolog.Logger) {
 // hello is called when a client has proven itself.
 func (s *server) hello(h link.Hello) []uint16 {
 	now := time.Now()
-	s.desk.do(func(f *correlate.Fleet) { f.Member(h.Addresses) })
+	s.desk.do(func(f *fleet.Fleet) { f.Member(h.Addresses) })
 	ports := s.fleet.deal(h, now)
 	s.back(h.Client, now)
 	s.member(h.Client, h.Hostname, now, event.Member{State: event.Connected, Version: h.Version, Traps: h.Traps})
@@ -192,7 +192,7 @@ func (s *server) heartbeat(client string, b link.Heartbeat) []uint16 {
 	now := time.Now()
 	if b.SelfTest != "" && b.SelfTest != link.SelfTestOK {
 		s.fleet.fail(client)
-		s.desk.do(func(f *correlate.Fleet) { f.Lost(client, now, "its trap does not report: "+b.SelfTest) })
+		s.desk.do(func(f *fleet.Fleet) { f.Lost(client, now, "its trap does not report: "+b.SelfTest) })
 	} else {
 		s.back(client, now)
 	}
@@ -205,7 +205,7 @@ func (s *server) heartbeat(client string, b link.Heartbeat) []uint16 {
 // back ends the incident of a client that was missed.
 func (s *server) back(client string, now time.Time) {
 	if s.fleet.returned(client) {
-		s.desk.do(func(f *correlate.Fleet) { f.Returned(client, now) })
+		s.desk.do(func(f *fleet.Fleet) { f.Returned(client, now) })
 	}
 }
 
@@ -218,7 +218,7 @@ func (s *server) member(client, host string, now time.Time, m event.Member) {
 	m.ID = client
 	s.log.Info().Str("client", client).Str("state", string(m.State)).Msg("client " + string(m.State))
 	if s.events {
-		s.desk.do(func(*correlate.Fleet) {
+		s.desk.do(func(*fleet.Fleet) {
 			s.desk.write(&event.Event{ID: s.ids.Next(now), Time: now.UTC(), Dataset: event.DatasetClient, Client: client, Host: host, Member: &m})
 		})
 	}
@@ -240,9 +240,9 @@ func (s *server) tick(ctx context.Context, known func() []link.ClientState) erro
 		case <-ctx.Done():
 			return nil
 		case now := <-ticker.C:
-			s.desk.do(func(f *correlate.Fleet) { f.Advance(now.UTC()) })
+			s.desk.do(func(f *fleet.Fleet) { f.Advance(now.UTC()) })
 			for _, client := range s.fleet.silent(now) {
-				s.desk.do(func(f *correlate.Fleet) { f.Lost(client, now.UTC(), "no heartbeat for three intervals") })
+				s.desk.do(func(f *fleet.Fleet) { f.Lost(client, now.UTC(), "no heartbeat for three intervals") })
 				s.member(client, "", now, event.Member{State: event.Lost})
 			}
 			s.fleet.save(s.log)

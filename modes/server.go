@@ -15,7 +15,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"vft/correlate"
+	"vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/event"
 	"vft/link"
@@ -101,7 +101,7 @@ func listen(bind string) (net.Listener, error) {
 }
 
 // prepare does what opens no address.
-func (s *server) prepare() (rules correlate.Rules, err error) {
+func (s *server) prepare() (rules fleet.Rules, err error) {
 	if err = checkTLS(s.values); err != nil {
 		return rules, err
 	}
@@ -151,7 +151,7 @@ func (s *server) run(ctx context.Context, l *link.Server, ln net.Listener) error
 }
 
 // newLink builds the server's end of the link.
-func (s *server) newLink(rules correlate.Rules) (*link.Server, error) {
+func (s *server) newLink(rules fleet.Rules) (*link.Server, error) {
 	secret, err := serverSecret(s.values, s.dir)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,7 @@ func (s *server) newLink(rules correlate.Rules) (*link.Server, error) {
 
 // ignoredSources are the sources whose hits count nowhere, which clients need
 // not send.
-func ignoredSources(rules correlate.Rules) (all []netip.Prefix) {
+func ignoredSources(rules fleet.Rules) (all []netip.Prefix) {
 	for _, g := range rules.Ignore {
 		if g.Source.IsValid() && g.Port == 0 && g.Client == "" && g.Tool == "" && g.Until.IsZero() {
 			all = append(all, g.Source)
@@ -270,7 +270,7 @@ func bindAdvice(err error) string {
 // is changed, the rest is named; on any error all stays as it was.
 func (s *server) reload() {
 	values, err := s.parts.reload()
-	var rules correlate.Rules
+	var rules fleet.Rules
 	var sensors sensor.Definitions
 	if err == nil {
 		err = checkTLS(values)
@@ -293,7 +293,7 @@ func (s *server) reload() {
 		return
 	}
 	s.level.set(values)
-	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
+	s.desk.do(func(f *fleet.Fleet) { f.SetRules(rules) })
 	s.flows.reload(sensors)
 	reportReload(s.log, s.values, values, "rules", "sensors", "log-level", "cert", "key")
 	s.values = values

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"vft/correlate"
+	"vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/event"
 	"vft/modes/config"
@@ -50,7 +50,7 @@ func (s *server) replay(ctx context.Context) error {
 // asked for, detections.
 func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions, sensorsOnly bool) (err error) {
 	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64})
-	s.desk = newDesk(correlate.DefaultRules(), s.build, []*siem.Destination{s.out})
+	s.desk = newDesk(fleet.DefaultRules(), s.build, []*siem.Destination{s.out})
 	s.desk.created = func() time.Time { return time.Time{} }
 	if !sensorsOnly { // a trial tells nobody else
 		s.desk.notify, err = newNotifier(s.values, s.log)

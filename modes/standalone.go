@@ -8,7 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"vft/correlate"
+	"vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/event"
 	"vft/modes/config"
@@ -221,7 +221,7 @@ func (s *standalone) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return g.wait()
 		case now := <-ticker.C:
-			s.desk.do(func(f *correlate.Fleet) { f.Advance(now.UTC()) })
+			s.desk.do(func(f *fleet.Fleet) { f.Advance(now.UTC()) })
 		}
 	}
 }
@@ -236,7 +236,7 @@ func (s *standalone) emit(e event.Event) {
 func (s *standalone) dropped(target siem.Target, dropped uint64) {
 	s.log.Warn().Stringer("dest", target).Uint64("dropped", dropped).Msg("records were dropped: the destination is away or too slow")
 	now := time.Now().UTC()
-	s.desk.do(func(*correlate.Fleet) {
+	s.desk.do(func(*fleet.Fleet) {
 		s.desk.write(&event.Event{
 			ID: s.ids.Next(now), Time: now, Dataset: event.DatasetClient, Client: s.desk.hostname, Host: s.desk.hostname,
 			Member: &event.Member{ID: s.desk.hostname, State: event.Dropping, Version: s.build.Version, Traps: s.host.set.Ports(), Dropped: dropped},
@@ -247,7 +247,7 @@ func (s *standalone) dropped(target siem.Target, dropped uint64) {
 // reload reads the configuration again; rules and log level change at once.
 func (s *standalone) reload(level *levelHook) {
 	values, err := s.parts.reload()
-	var rules correlate.Rules
+	var rules fleet.Rules
 	if err == nil {
 		rules, err = loadRules(values)
 	}
@@ -260,7 +260,7 @@ func (s *standalone) reload(level *levelHook) {
 		return
 	}
 	level.set(values)
-	s.desk.do(func(f *correlate.Fleet) { f.SetRules(rules) })
+	s.desk.do(func(f *fleet.Fleet) { f.SetRules(rules) })
 	s.flows.reload(sensors)
 	if s.look != nil && values.Text("sensors") != "" {
 		s.look.exports.judge.reload(sensors)

@@ -1,8 +1,8 @@
-// Package correlate turns what single hosts saw into findings about attackers.
-// Fleet judges trap hits of all clients and keeps the incidents. Nothing here
+// Package fleet judges what the trap ports of a whole fleet saw by the fleet
+// rules. Fleet takes the hits of all clients and keeps the incidents. Nothing here
 // does I/O, starts a goroutine, or reads a clock: time comes with the events,
 // so that a replay and a live run give the same alerts.
-package correlate
+package fleet
 
 import (
 	_ "embed"

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package correlate
+package fleet
 
 import "time"
 

@@ -1,4 +1,4 @@
-package correlate
+package fleet
 
 import (
 	"net/netip"
