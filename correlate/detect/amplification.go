@@ -84,7 +84,7 @@ func (a *amplification) judge(p *packet.Parsed, r *reflected, now int64) {
 	}
 	a.episodes.note(&finding{
 		kind: "amplification", sensor: "amplification", key: p.Dst.String(), anyone: true, offender: p.Src, spoofed: r.distinct, scan: "udp", transport: "udp", severity: severityReflect,
-		target: p.Dst, port: p.SrcPort, hasPort: true, count: reflectedThrough, value: min(ratio, 1e6), threshold: reflectedRatio, window: time.Second, quiet: floodQuiet,
+		target: p.Dst, port: p.SrcPort, hasPort: true, count: reflectedThrough, value: min(ratio, 1e6), threshold: reflectedRatio, window: time.Second, memory: floodQuiet,
 		more: []detail{{"bytes", r.bytes}, {"requests", r.orders}, {"source_port", p.SrcPort}},
 	}, now)
 }

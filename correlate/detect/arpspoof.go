@@ -105,7 +105,7 @@ func (a *arpSpoof) report(p *packet.Parsed, b *binding, why string, value, thres
 	}
 	f := &finding{
 		kind: "arp_spoof", sensor: "arp_spoof", key: p.Src.String(), name: macText(mac), severity: severitySpoof, target: p.Dst, value: value, threshold: threshold,
-		window: spoofWindow, quiet: spoofQuiet,
+		window: spoofWindow, memory: spoofQuiet,
 		more: []detail{{"reason", why}, {"address", p.Src.String()}, {"mac", macText(mac)}},
 	}
 	if b.before != ([6]byte{}) {

@@ -124,7 +124,7 @@ func (b *bruteForce) guessed(g *guesser, client, server packet.Addr, port uint16
 func (b *bruteForce) report(client, server packet.Addr, port uint16, value, threshold float64, window time.Duration, now int64) {
 	b.episodes.note(&finding{
 		kind: "brute_force", sensor: "brute_force", offender: client, transport: "tcp", severity: severityBrute, evidence: event.E2, target: server, port: port, hasPort: true,
-		value: value, threshold: threshold, window: window, quiet: bruteQuiet,
+		value: value, threshold: threshold, window: window, memory: bruteQuiet,
 	}, now)
 }
 

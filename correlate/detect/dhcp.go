@@ -70,7 +70,7 @@ func (r *rogueDHCP) packet(p *packet.Parsed, now int64) {
 	}
 	if !r.trusts(&o, now) {
 		r.episodes.note(&finding{
-			kind: "rogue_dhcp", sensor: "rogue_dhcp", offender: o.server, transport: "udp", severity: severityDHCP, evidence: event.E2, target: o.your, value: 1, threshold: 1, quiet: dhcpQuiet,
+			kind: "rogue_dhcp", sensor: "rogue_dhcp", offender: o.server, transport: "udp", severity: severityDHCP, evidence: event.E2, target: o.your, value: 1, threshold: 1, memory: dhcpQuiet,
 			more: []detail{{"server", o.server.String()}, {"offered", o.your.String()}, {"mac", macText(p.SrcMAC)}},
 		}, now)
 	}

@@ -98,7 +98,7 @@ func (d *discovery) ping(p *packet.Parsed, s *scans, now int64) {
 	if n := seek.add(p.Dst); n >= limit {
 		d.episodes.note(&finding{
 			kind: "host_discovery", sensor: "discovery", key: "ping", offender: p.Src, scan: "ping", transport: "icmp", severity: severityDiscovery, target: p.Dst,
-			value: float64(n), threshold: float64(limit), window: pingWindow, quiet: discoveryQuiet, pastHosts: seek.list[:seek.n],
+			value: float64(n), threshold: float64(limit), window: pingWindow, memory: discoveryQuiet, pastHosts: seek.list[:seek.n],
 		}, now)
 	}
 }
@@ -142,7 +142,7 @@ func (d *discovery) asks(p *packet.Parsed, now int64) {
 func (d *discovery) scan(p *packet.Parsed, s *seeker, n float64, now int64) {
 	f := &finding{
 		kind: "host_discovery", sensor: "discovery", key: "arp", offender: p.Src, scan: "arp", severity: severityDiscovery, evidence: event.E0, target: p.Dst,
-		value: n, threshold: arpHosts, window: arpWindow, quiet: discoveryQuiet, pastHosts: s.list[:s.n], more: []detail{{"mac", macText(p.ARPSender)}},
+		value: n, threshold: arpHosts, window: arpWindow, memory: discoveryQuiet, pastHosts: s.list[:s.n], more: []detail{{"mac", macText(p.ARPSender)}},
 	}
 	if p.Src == packet.Addr4(0) {
 		f.offender, f.name = packet.Addr{}, macText(p.ARPSender)

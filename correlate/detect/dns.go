@@ -223,7 +223,7 @@ func (t *dnsTunnel) judge(p *packet.Parsed, d *domain, now int64) {
 	}
 	t.episodes.note(&finding{
 		kind: "dns_tunnel", sensor: "dns_tunnel", key: string(d.name[:d.length]), offender: p.Src, transport: "udp", severity: severityTunnel, evidence: event.E2,
-		target: p.Dst, port: portDNS, hasPort: true, value: n, threshold: float64(threshold), window: tunnelWindow, quiet: tunnelQuiet,
+		target: p.Dst, port: portDNS, hasPort: true, value: n, threshold: float64(threshold), window: tunnelWindow, memory: tunnelQuiet,
 		more: []detail{{"domain", printable(d.name[:d.length])}, {"random_share", round(random)}, {"txt_share", round(carriers)}, {"nxdomain_share", round(missing)}, {"bytes_out", d.bytes}},
 	}, now)
 }

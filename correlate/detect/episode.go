@@ -40,7 +40,11 @@ type finding struct {
 	value     float64
 	threshold float64
 	window    time.Duration
-	quiet     int64 // nanoseconds without a finding that end the episode
+	memory    int64  // nanoseconds for which the detection remembers what made it fire
+	unit      string // of value, threshold and usual: "ports", "hosts", "packets/s", ...
+	usual     float64
+	isUsual   bool   // usual is known
+	by        string // recognised program
 	more      []detail
 
 	// What was seen before an episode began; read when it does.
@@ -181,7 +185,7 @@ func (e *episodes) advance(now int64) {
 	keep := e.order[:0]
 	for _, ep := range e.order {
 		switch {
-		case now-ep.end > ep.quiet:
+		case now-ep.end > ep.memory:
 			e.resolve(ep, now)
 			continue
 		case ep.changed && now-ep.wrote >= updateEvery:

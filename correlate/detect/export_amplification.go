@@ -151,7 +151,7 @@ func (v *reflection) finding() *finding {
 	ratio := float64(v.bytes) / float64(max(v.asked, 1))
 	return &finding{
 		kind: "amplification", sensor: "amplification", key: v.host.String(), anyone: true, offender: v.last, spoofed: v.distinct, scan: "udp", transport: "udp", severity: severityReflect,
-		target: v.host, port: v.port, hasPort: true, count: v.packets, value: min(ratio, 1e6), threshold: reflectedRatio, window: exportReflectTime * time.Second, quiet: exportQuiet,
+		target: v.host, port: v.port, hasPort: true, count: v.packets, value: min(ratio, 1e6), threshold: reflectedRatio, window: exportReflectTime * time.Second, memory: exportQuiet,
 		more: []detail{{"bytes", v.bytes}, {"requests", v.orders}, {"source_port", v.port}},
 	}
 }

@@ -161,6 +161,6 @@ func (c *course) finding(k exportKind, p peak) *finding {
 	return &finding{
 		kind: spec.name, sensor: "flood", key: c.addr.String(), anyone: true, scan: spec.scan, transport: spec.transport, offender: who.suspect, spoofed: who.votes < who.total/2,
 		severity: severityFlood, evidence: event.E0, target: c.addr, port: who.port, hasPort: k != echoICMP, count: uint64(p.count),
-		value: float64(p.most), threshold: float64(c.least(k)), window: time.Second, quiet: exportQuiet,
+		value: float64(p.most), threshold: float64(c.least(k)), window: time.Second, memory: exportQuiet,
 	}
 }

@@ -266,7 +266,7 @@ func (s *exportScans) finding(kind string, t *try, p *hostPair, value, threshold
 	f := &s.found
 	*f = finding{
 		kind: kind, sensor: "scan", offender: t.src, scan: t.name(p), transport: transportName(t.how), severity: severityScan, target: t.dst, port: t.port, hasPort: true,
-		value: value, threshold: threshold, window: window, quiet: exportQuiet,
+		value: value, threshold: threshold, window: window, memory: exportQuiet,
 	}
 	if p.half {
 		f.evidence = event.E1

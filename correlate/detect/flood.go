@@ -252,7 +252,7 @@ func (t *target) finding(k floodKind, limit float64) *finding {
 	return &finding{
 		kind: spec.name, sensor: "flood", key: t.addr.String(), anyone: true, scan: spec.scan, transport: spec.transport, offender: t.suspect, spoofed: t.votes < t.total/2,
 		severity: severityFlood, evidence: event.E0, target: t.addr, port: t.port, hasPort: k != floodICMP, count: uint64(t.count[k]),
-		value: float64(t.count[k]), threshold: limit, window: time.Second, quiet: floodQuiet, more: []detail{{"usual", float64(t.usual[k])}},
+		value: float64(t.count[k]), threshold: limit, window: time.Second, memory: floodQuiet, more: []detail{{"usual", float64(t.usual[k])}},
 	}
 }
 

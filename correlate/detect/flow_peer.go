@@ -88,7 +88,7 @@ func (p *newPeers) key(src, dst packet.Addr, port uint16) window.Key {
 func (p *newPeers) tell(r *flow.Record, now int64) {
 	p.episodes.note(&finding{
 		kind: "new_peer", sensor: "new_peer", offender: r.Src, transport: "tcp", severity: severityPeer, evidence: event.E1, target: r.Dst, port: r.DstPort, hasPort: true,
-		value: 1, threshold: 1, window: time.Duration(p.watched), quiet: peerQuiet,
+		value: 1, threshold: 1, window: time.Duration(p.watched), memory: peerQuiet,
 		more: []detail{{"learning_s", time.Duration(p.period).Seconds()}, {"watched_s", time.Duration(p.watched).Seconds()}, {"known_peers", p.known.Len()}},
 	}, now)
 }

@@ -206,7 +206,7 @@ func broken(p *packet.Parsed) bool {
 func (j *injection) report(p *packet.Parsed, kind string, more []detail, now int64) {
 	j.episodes.note(&finding{
 		kind: "tcp_injection", sensor: "tcp_injection", key: p.Dst.String(), offender: p.Src, scan: "", transport: "tcp", severity: severityInjection, evidence: event.E1,
-		target: p.Dst, port: p.DstPort, hasPort: true, value: 1, threshold: 1, quiet: injectionQuiet,
+		target: p.Dst, port: p.DstPort, hasPort: true, value: 1, threshold: 1, memory: injectionQuiet,
 		more: append(more, detail{"injection", kind}, detail{"source_port", p.SrcPort}),
 	}, now)
 }

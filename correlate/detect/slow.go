@@ -222,7 +222,7 @@ func (s *slowScans) tell(r *reach, n, limit, succeeded, at int, now int64) {
 	newest := r.newest()
 	f := &finding{
 		kind: "slow_scan", sensor: "slow_scan", severity: severitySlow, evidence: event.E0, target: newest.addr, port: newest.port, hasPort: true,
-		offender: r.host, value: float64(n), threshold: float64(limit), window: w.window, quiet: w.quiet,
+		offender: r.host, value: float64(n), threshold: float64(limit), window: w.window, memory: w.quiet,
 		more: []detail{{"distinct_destinations", n}, {"succeeded", succeeded}},
 	}
 	if r.kind == reachService {

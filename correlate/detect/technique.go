@@ -109,7 +109,7 @@ func transportName(how technique) string {
 
 func (s *scans) finding(kind string, c *contact, pr *pair, value, threshold float64, window time.Duration) *finding {
 	f := &finding{kind: kind, sensor: "scan", offender: c.src, scan: scanName(c, pr), transport: transportName(c.how), target: c.dst, port: c.port,
-		hasPort: c.how != pingProbe && c.how != arpProbe, value: value, threshold: threshold, window: window, quiet: scanQuiet}
+		hasPort: c.how != pingProbe && c.how != arpProbe, value: value, threshold: threshold, window: window, memory: scanQuiet}
 	if pr.half > 0 || pr.connects > 0 { // it gets the answers
 		f.evidence = event.E1
 	}
