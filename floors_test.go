@@ -44,8 +44,10 @@ var floor = map[string]int{
 	"docs/schema":            0,
 	"pipeline":               0,
 	"modes/config":           2,
-	"modes":                  3,
-	".":                      4,
+	"engine/fleet":           3,
+	"engine/host":            3,
+	"modes":                  4,
+	".":                      5,
 }
 
 // exceptions are the imports that the floors forbid and the house allows, each

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"vft/engine/host"
 	"vft/event"
 	"vft/link"
 	"vft/modes/config"
@@ -22,7 +23,7 @@ type client struct {
 	parts
 	dir     string
 	log     zerolog.Logger
-	host    *host
+	host    *host.Traps
 	link    *link.Client
 	ignore  atomic.Pointer[[]netip.Prefix]
 	ignored atomic.Uint64
@@ -62,11 +63,11 @@ func runClient(ctx context.Context, p parts) error {
 	if linkConfig.Secret != nil {
 		warnShort(c.log, "the secret", linkConfig.Secret())
 	}
-	if c.host, err = newHost(p.values, dir, c.log, c.emit); err != nil {
+	if c.host, err = newTraps(p.values, dir, c.log, c.emit); err != nil {
 		return err
 	}
-	linkConfig.OnDeal, linkConfig.Traps = c.host.deal, c.host.ports
-	linkConfig.SelfTest, linkConfig.Hello = c.host.selfTest, c.hello
+	linkConfig.OnDeal, linkConfig.Traps = c.host.Deal, c.host.Ports
+	linkConfig.SelfTest, linkConfig.Hello = c.host.SelfTest, c.hello
 	c.link = link.NewClient(linkConfig)
 	if live {
 		if c.look, err = newWatcher(p.values, c.log, c.link.Emit); err != nil {
@@ -77,7 +78,7 @@ func runClient(ctx context.Context, p parts) error {
 	if err := c.link.Check(); err != nil {
 		return cannotOpen(err)
 	}
-	c.host.open()
+	c.host.Open()
 	return c.run(ctx, level)
 }
 
@@ -92,7 +93,7 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 	g.start(stop, func() error {
 		defer stopLink()
 		var inner group
-		inner.start(stop, func() error { return c.host.set.Run(trapping) })
+		inner.start(stop, func() error { return c.host.Run(trapping) })
 		if c.look != nil {
 			inner.start(stop, func() error { return c.look.runLive(trapping, c.streams.Err, filepath.Join(c.dir, "statistics.json")) })
 		}
@@ -101,7 +102,7 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 	g.start(stop, func() error { return c.link.Run(linking) })
 	defer onReload(func() { reloadLevel(c.parts, c.log, level) })()
 	err := g.waitAfter(trapping)
-	logCounts(c.log, "traps", c.host.set.Counts)
+	logCounts(c.log, "traps", c.host.Counts)
 	logCounts(c.log, "link", c.link.Counts)
 	return err
 }
@@ -217,15 +218,12 @@ func (c *client) secret(dir, server string, joins bool) func() string {
 }
 
 func (c *client) hello() link.Hello {
-	open, failed := c.host.ports()
-	h := link.Hello{
+	open, failed := c.host.Ports()
+	return link.Hello{
 		Version: c.build.Version, Hostname: hostname(), Addresses: ownAddresses(),
-		Traps: open, Failed: failed, Pool: config.List[uint16](c.values, "trap-pool"), Features: []string{"traps"},
+		Traps: open, Failed: failed, Want: c.host.Want(), Pool: config.List[uint16](c.values, "trap-pool"),
+		Features: []string{"traps"},
 	}
-	if len(c.host.exact) == 0 {
-		h.Want = c.host.choice.Count
-	}
-	return h
 }
 
 // maxIdentities is how many clients may share one data directory.

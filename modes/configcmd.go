@@ -58,7 +58,7 @@ func (a *app) checkConfig(_ *cli.Context, mode config.Mode) error {
 		{config.Server | config.Standalone, func(v *config.Values) error { _, err := loadSensors(v); return err }},
 		{config.Server | config.Standalone, func(v *config.Values) error { _, err := newNotifier(v, zerolog.Nop()); return err }},
 		{config.Standalone, func(v *config.Values) error { _, err := destinations(v); return err }},
-		{config.Hosts, func(v *config.Values) error { _, err := trapChoice(v); return err }},
+		{config.Hosts, func(v *config.Values) error { _, err := trapSettings(v); return err }},
 		{config.Hosts, checkPackets},
 	} {
 		if err == nil && check.modes&mode != 0 {

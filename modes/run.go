@@ -3,10 +3,12 @@ package modes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 )
@@ -17,6 +19,12 @@ type group struct {
 	mu   sync.Mutex // guards errs
 	errs []error
 }
+
+// stopTime is how long the parts may take to end in order.
+const stopTime = 8 * time.Second
+
+// errStopped says that the parts did not end in time.
+var errStopped = fmt.Errorf("the parts of vft did not end within %s; what was queued may be lost", stopTime)
 
 // start runs a part; stop is called when it fails.
 func (g *group) start(stop context.CancelFunc, part func() error) {

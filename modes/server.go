@@ -12,12 +12,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/rs/zerolog"
 
-	"vft/correlate/fleet"
+	rules "vft/correlate/fleet"
 	"vft/correlate/sensor"
-	"vft/event"
+	"vft/engine/fleet"
 	"vft/link"
 	"vft/modes/config"
 	"vft/siem"
@@ -29,24 +30,22 @@ type server struct {
 	dir    string
 	log    zerolog.Logger
 	level  *levelHook
-	desk   *desk
 	out    *siem.Destination
-	fleet  *roster
+	writer *recordWriter
+	fleet  *fleet.Correlator
 	cert   atomic.Pointer[tls.Certificate]
-	events bool // write the events too, not only alerts
-	ids    *event.IDs
 	flows  *exports    // judges what exporters send
 	ears   *collectors // nil when no flows are collected
 }
 
 // runServer is `vft server`.
 func runServer(ctx context.Context, p parts) error {
-	s := &server{parts: p, events: p.values.Bool("events"), ids: event.NewIDs(seed())}
+	s := &server{parts: p}
 	s.log, s.level = newLog(p.streams, p.values)
 	if len(config.List[string](p.values, "pcapfile")) > 0 {
 		return s.replay(ctx)
 	}
-	rules, err := s.prepare()
+	r, err := s.prepare()
 	if err != nil {
 		return err
 	}
@@ -61,14 +60,16 @@ func runServer(ctx context.Context, p parts) error {
 			s.log.Warn().Uint64("dropped", dropped).Msg("records were dropped: who reads stdout is too slow")
 		},
 	})
-	s.desk = newDesk(rules, p.build, []*siem.Destination{s.out})
+	s.writer = newRecordWriter(p.build, []*siem.Destination{s.out})
+	s.fleet = newCorrelator(r, s.writer)
 	if err = s.openFlows(); err != nil {
 		return err
 	}
-	if s.fleet, err = newRoster(filepath.Join(s.dir, "deals.json"), p.values.Duration("heartbeat"), s.log); err != nil {
-		s.log.Warn().Err(err).Msg("the dealt ports of earlier are not known; every client is dealt new ones")
-	}
-	link, err := s.newLink(rules)
+	clients := fleet.NewServer(fleet.Settings{
+		Dir: s.dir, Heartbeat: p.values.Duration("heartbeat"), Events: p.values.Bool("events"),
+		Now: time.Now, Random: newRandom(), Log: s.log,
+	}, s.fleet)
+	link, err := s.newLink(r, clients)
 	if err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func runServer(ctx context.Context, p parts) error {
 		}
 	}
 	s.announce(ln.Addr())
-	return s.run(ctx, link, ln)
+	return s.run(ctx, link, clients, ln)
 }
 
 // listen opens exactly the address: 0.0.0.0 is IPv4 alone, which for the net
@@ -101,57 +102,55 @@ func listen(bind string) (net.Listener, error) {
 }
 
 // prepare does what opens no address.
-func (s *server) prepare() (rules fleet.Rules, err error) {
+func (s *server) prepare() (r rules.Rules, err error) {
 	if err = checkTLS(s.values); err != nil {
-		return rules, err
+		return r, err
 	}
-	if rules, err = loadRules(s.values); err != nil {
-		return rules, err
+	if r, err = loadRules(s.values); err != nil {
+		return r, err
 	}
 	s.dir, err = dataDir(s.values, s.streams.Env)
-	return rules, err
+	return r, err
 }
 
 // run serves until ctx ends or a part fails, then ends the parts in order:
 // first the link, then what writes.
-func (s *server) run(ctx context.Context, l *link.Server, ln net.Listener) error {
+func (s *server) run(ctx context.Context, l *link.Server, clients *fleet.Server, ln net.Listener) error {
 	var g group
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
 	writing, stopWriting := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWriting()
 	g.start(stop, func() error { return s.out.Run(writing) })
-	if s.desk.notify != nil {
-		g.start(func() {}, func() error { return s.desk.notify.Run(writing) })
+	if s.writer.notify != nil {
+		g.start(func() {}, func() error { return s.writer.notify.Run(writing) })
 	}
 	g.start(stop, func() error {
 		defer stopWriting()
 		var inner group
 		inner.start(stop, func() error { return l.Serve(serving, ln) })
-		inner.start(stop, func() error { return s.tick(serving, l.Clients) })
+		inner.start(stop, func() error { return clients.Run(serving, l.Clients) })
 		if s.ears != nil {
 			inner.start(stop, func() error { return s.ears.run(serving) })
 		}
 		err := inner.wait()
-		s.fleet.save(s.log)
+		clients.Save()
 		return err
 	})
 	stopReload := onReload(func() { s.reload() })
 	defer stopReload()
 	err := g.waitAfter(serving)
 	logCounts(s.log, "link", l.Counts)
-	s.desk.mu.Lock()
-	defer s.desk.mu.Unlock()
-	logCounts(s.log, "fleet", s.desk.fleet.Counts)
+	logCounts(s.log, "fleet", s.fleet.Counts)
 	logCounts(s.log, "stdout", s.out.Counts)
-	if s.desk.notify != nil {
-		logCounts(s.log, "amqp", s.desk.notify.Counts)
+	if s.writer.notify != nil {
+		logCounts(s.log, "amqp", s.writer.notify.Counts)
 	}
 	return err
 }
 
 // newLink builds the server's end of the link.
-func (s *server) newLink(rules fleet.Rules) (*link.Server, error) {
+func (s *server) newLink(r rules.Rules, clients *fleet.Server) (*link.Server, error) {
 	secret, err := serverSecret(s.values, s.dir)
 	if err != nil {
 		return nil, err
@@ -165,11 +164,11 @@ func (s *server) newLink(rules fleet.Rules) (*link.Server, error) {
 	config := link.ServerConfig{
 		Secret: secret, Dir: s.dir, Log: s.log, Interval: s.values.Duration("heartbeat"),
 		Token:     func(id string) (string, bool) { return token, id == link.TokenID(token) },
-		Hello:     s.hello,
-		Accept:    s.accept,
-		Heartbeat: s.heartbeat,
-		Gone:      s.gone,
-		Ignore:    func() []netip.Prefix { return ignoredSources(rules) },
+		Hello:     clients.Hello,
+		Accept:    clients.Accept,
+		Heartbeat: clients.Heartbeat,
+		Gone:      clients.Gone,
+		Ignore:    func() []netip.Prefix { return ignoredSources(r) },
 	}
 	if s.values.Bool("ssl") {
 		if err := s.loadCertificate(); err != nil {
@@ -182,8 +181,8 @@ func (s *server) newLink(rules fleet.Rules) (*link.Server, error) {
 
 // ignoredSources are the sources whose hits count nowhere, which clients need
 // not send.
-func ignoredSources(rules fleet.Rules) (all []netip.Prefix) {
-	for _, g := range rules.Ignore {
+func ignoredSources(r rules.Rules) (all []netip.Prefix) {
+	for _, g := range r.Ignore {
 		if g.Source.IsValid() && g.Port == 0 && g.Client == "" && g.Tool == "" && g.Until.IsZero() {
 			all = append(all, g.Source)
 		}
@@ -270,7 +269,7 @@ func bindAdvice(err error) string {
 // is changed, the rest is named; on any error all stays as it was.
 func (s *server) reload() {
 	values, err := s.parts.reload()
-	var rules fleet.Rules
+	var r rules.Rules
 	var sensors sensor.Definitions
 	if err == nil {
 		err = checkTLS(values)
@@ -279,7 +278,7 @@ func (s *server) reload() {
 		sensors, err = loadSensors(values)
 	}
 	if err == nil {
-		rules, err = loadRules(values)
+		r, err = loadRules(values)
 	}
 	if err == nil && s.cert.Load() != nil && values.Text("cert") != "" {
 		old := s.values
@@ -293,7 +292,7 @@ func (s *server) reload() {
 		return
 	}
 	s.level.set(values)
-	s.desk.do(func(f *fleet.Fleet) { f.SetRules(rules) })
+	s.fleet.SetRules(r)
 	s.flows.reload(sensors)
 	reportReload(s.log, s.values, values, "rules", "sensors", "log-level", "cert", "key")
 	s.values = values

@@ -6,7 +6,7 @@ import (
 	"os"
 	"time"
 
-	"vft/correlate/fleet"
+	rules "vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/event"
 	"vft/modes/config"
@@ -16,7 +16,7 @@ import (
 // openFlows builds what collects and judges exported flows, and what tells a
 // broker of threats. It opens nothing.
 func (s *server) openFlows() (err error) {
-	if s.desk.notify, err = newNotifier(s.values, s.log); err != nil {
+	if s.writer.notify, err = newNotifier(s.values, s.log); err != nil {
 		return err
 	}
 	definitions, err := loadSensors(s.values)
@@ -32,8 +32,8 @@ func (s *server) openFlows() (err error) {
 
 // tell writes what the flows of exporters show.
 func (s *server) tell(e event.Event) {
-	e.Client = s.desk.hostname
-	s.desk.tell(e)
+	e.Client = s.writer.hostname
+	s.fleet.Record(e)
 }
 
 // replay judges the exported flows in capture files and ends when every record
@@ -50,10 +50,11 @@ func (s *server) replay(ctx context.Context) error {
 // asked for, detections.
 func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions, sensorsOnly bool) (err error) {
 	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64})
-	s.desk = newDesk(fleet.DefaultRules(), s.build, []*siem.Destination{s.out})
-	s.desk.created = func() time.Time { return time.Time{} }
+	s.writer = newRecordWriter(s.build, []*siem.Destination{s.out})
+	s.fleet = newCorrelator(rules.DefaultRules(), s.writer)
+	s.writer.created = func() time.Time { return time.Time{} }
 	if !sensorsOnly { // a trial tells nobody else
-		s.desk.notify, err = newNotifier(s.values, s.log)
+		s.writer.notify, err = newNotifier(s.values, s.log)
 	}
 	if err != nil {
 		return err
@@ -79,13 +80,13 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	g.start(stop, func() error { return s.out.Run(sending) })
-	if s.desk.notify != nil {
-		g.start(stop, func() error { return s.desk.notify.Run(sending) })
+	if s.writer.notify != nil {
+		g.start(stop, func() error { return s.writer.notify.Run(sending) })
 	}
 	err = files.run(reading, s.streams)
 	_ = s.out.Wait(reading, 0)
-	if s.desk.notify != nil {
-		_ = s.desk.notify.Wait(reading, 0)
+	if s.writer.notify != nil {
+		_ = s.writer.notify.Wait(reading, 0)
 	}
 	stopSending()
 	return errors.Join(err, g.wait())

@@ -8,8 +8,10 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"vft/correlate/fleet"
+	rules "vft/correlate/fleet"
 	"vft/correlate/sensor"
+	"vft/engine/fleet"
+	"vft/engine/host"
 	"vft/event"
 	"vft/modes/config"
 	"vft/siem"
@@ -20,11 +22,12 @@ type standalone struct {
 	parts
 	dir  string
 	log  zerolog.Logger
-	host *host // nil in a replay
-	desk *desk
+	host *host.Traps // nil in a replay
 	outs []*siem.Destination
-	ids  *event.IDs
 	look *watcher // nil when no packets are watched
+
+	writer *recordWriter
+	fleet  *fleet.Correlator
 
 	flows *exports    // judges what exporters send; nil when nothing of it can come
 	ears  *collectors // nil when no flows are collected
@@ -32,7 +35,7 @@ type standalone struct {
 
 // runStandalone is `vft standalone`.
 func runStandalone(ctx context.Context, p parts) error {
-	s := &standalone{parts: p, ids: event.NewIDs(seed())}
+	s := &standalone{parts: p}
 	var level *levelHook
 	s.log, level = newLog(p.streams, p.values)
 	if p.values.Bool("list-connections") {
@@ -42,7 +45,7 @@ func runStandalone(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	rules, err := loadRules(p.values)
+	r, err := loadRules(p.values)
 	if err != nil {
 		return err
 	}
@@ -62,8 +65,9 @@ func runStandalone(ctx context.Context, p parts) error {
 	if err := s.openOuts(targets); err != nil {
 		return err
 	}
-	s.desk = newDesk(rules, p.build, s.outs)
-	if s.desk.notify, err = newNotifier(p.values, s.log); err != nil {
+	s.writer = newRecordWriter(p.build, s.outs)
+	s.fleet = newCorrelator(r, s.writer)
+	if s.writer.notify, err = newNotifier(p.values, s.log); err != nil {
 		return err
 	}
 	if live || replay {
@@ -80,10 +84,10 @@ func runStandalone(ctx context.Context, p parts) error {
 		return err
 	}
 	if replay {
-		s.desk.created = func() time.Time { return time.Time{} }
+		s.writer.created = func() time.Time { return time.Time{} }
 		return s.replay(ctx)
 	}
-	if s.host, err = newHost(p.values, s.dir, s.log, s.emit); err != nil {
+	if s.host, err = newTraps(p.values, s.dir, s.log, s.emit); err != nil {
 		return err
 	}
 	if s.ears = newCollectors(p.values, s.dir, s.log, s.flows); s.ears != nil {
@@ -91,7 +95,7 @@ func runStandalone(ctx context.Context, p parts) error {
 			return err
 		}
 	}
-	s.host.open()
+	s.host.Open()
 	return s.run(ctx, level)
 }
 
@@ -118,8 +122,8 @@ func (s *standalone) send(g *group, ctx context.Context, stop context.CancelFunc
 	for _, out := range s.outs {
 		g.start(stop, func() error { return out.Run(ctx) })
 	}
-	if s.desk.notify != nil {
-		g.start(stop, func() error { return s.desk.notify.Run(ctx) })
+	if s.writer.notify != nil {
+		g.start(stop, func() error { return s.writer.notify.Run(ctx) })
 	}
 }
 
@@ -132,15 +136,15 @@ func (s *standalone) wait(ctx context.Context, most int) {
 	for _, out := range s.outs {
 		_ = out.Wait(ctx, most) // ends early only when vft ends
 	}
-	if s.desk.notify != nil {
-		_ = s.desk.notify.Wait(ctx, most)
+	if s.writer.notify != nil {
+		_ = s.writer.notify.Wait(ctx, most)
 	}
 }
 
 // tell writes a finding or a record of the watcher.
 func (s *standalone) tell(e event.Event) {
-	e.Client = s.desk.hostname
-	s.desk.tell(e)
+	e.Client = s.writer.hostname
+	s.fleet.Record(e)
 }
 
 // destinations reads --dest.
@@ -200,12 +204,12 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 	})
 	defer onReload(func() { s.reload(level) })()
 	err := g.waitAfter(trapping)
-	logCounts(s.log, "traps", s.host.set.Counts)
+	logCounts(s.log, "traps", s.host.Counts)
 	for _, out := range s.outs {
 		logCounts(s.log, "destination", out.Counts)
 	}
-	if s.desk.notify != nil {
-		logCounts(s.log, "amqp", s.desk.notify.Counts)
+	if s.writer.notify != nil {
+		logCounts(s.log, "amqp", s.writer.notify.Counts)
 	}
 	return err
 }
@@ -213,7 +217,7 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 // watch runs the traps and moves the clock of the rules on, until ctx ends.
 func (s *standalone) watch(ctx context.Context) error {
 	var g group
-	g.start(func() {}, func() error { return s.host.set.Run(ctx) })
+	g.start(func() {}, func() error { return s.host.Run(ctx) })
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	for {
@@ -221,35 +225,37 @@ func (s *standalone) watch(ctx context.Context) error {
 		case <-ctx.Done():
 			return g.wait()
 		case now := <-ticker.C:
-			s.desk.do(func(f *fleet.Fleet) { f.Advance(now.UTC()) })
+			s.fleet.Advance(now.UTC())
 		}
 	}
 }
 
 // emit judges and writes one hit.
 func (s *standalone) emit(e event.Event) {
-	e.Client = s.desk.hostname
-	s.desk.observe([]event.Event{e}, true)
+	e.Client = s.writer.hostname
+	s.fleet.Observe(&e, true)
 }
 
 // dropped writes that a destination lost records.
 func (s *standalone) dropped(target siem.Target, dropped uint64) {
 	s.log.Warn().Stringer("dest", target).Uint64("dropped", dropped).Msg("records were dropped: the destination is away or too slow")
 	now := time.Now().UTC()
-	s.desk.do(func(*fleet.Fleet) {
-		s.desk.write(&event.Event{
-			ID: s.ids.Next(now), Time: now, Dataset: event.DatasetClient, Client: s.desk.hostname, Host: s.desk.hostname,
-			Member: &event.Member{ID: s.desk.hostname, State: event.Dropping, Version: s.build.Version, Traps: s.host.set.Ports(), Dropped: dropped},
-		})
+	var traps []uint16
+	if s.host != nil {
+		traps, _ = s.host.Ports()
+	}
+	s.fleet.Record(event.Event{
+		Time: now, Dataset: event.DatasetClient, Client: s.writer.hostname, Host: s.writer.hostname,
+		Member: &event.Member{ID: s.writer.hostname, State: event.Dropping, Version: s.build.Version, Traps: traps, Dropped: dropped},
 	})
 }
 
 // reload reads the configuration again; rules and log level change at once.
 func (s *standalone) reload(level *levelHook) {
 	values, err := s.parts.reload()
-	var rules fleet.Rules
+	var r rules.Rules
 	if err == nil {
-		rules, err = loadRules(values)
+		r, err = loadRules(values)
 	}
 	var sensors sensor.Definitions
 	if err == nil {
@@ -260,7 +266,7 @@ func (s *standalone) reload(level *levelHook) {
 		return
 	}
 	level.set(values)
-	s.desk.do(func(f *fleet.Fleet) { f.SetRules(rules) })
+	s.fleet.SetRules(r)
 	s.flows.reload(sensors)
 	if s.look != nil && values.Text("sensors") != "" {
 		s.look.exports.judge.reload(sensors)

@@ -1,21 +1,18 @@
-package modes
+package fleet
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/renameio/v2/maybe"
-	"github.com/rs/zerolog"
 
-	"vft/correlate/fleet"
-	"vft/event"
 	"vft/link"
 	"vft/traps"
 )
@@ -43,7 +40,7 @@ type roster struct {
 
 // newRoster reads the deals of an earlier server. The roster is good even when
 // it returns an error.
-func newRoster(path string, interval time.Duration, log zerolog.Logger) (*roster, error) {
+func newRoster(path string, interval time.Duration, random *rand.Rand) (*roster, error) {
 	hands := map[string]traps.Hand{}
 	text, err := os.ReadFile(path)
 	switch {
@@ -55,7 +52,7 @@ func newRoster(path string, interval time.Duration, log zerolog.Logger) (*roster
 		}
 	}
 	return &roster{
-		path: path, interval: interval, dealer: traps.NewDealer(traps.Pool(), hands, newRandom()),
+		path: path, interval: interval, dealer: traps.NewDealer(traps.Pool(), hands, random),
 		heard: map[string]time.Time{}, lost: map[string]bool{}, dropped: map[string]uint64{},
 	}, err
 }
@@ -150,102 +147,16 @@ func (r *roster) returned(client string) bool {
 }
 
 // save keeps the deals, when they changed.
-func (r *roster) save(log zerolog.Logger) {
+func (r *roster) save() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.dirty {
-		return
+		return nil
 	}
 	r.dirty = false
 	text, err := json.Marshal(r.dealer.Hands())
 	if err == nil {
 		err = maybe.WriteFile(r.path, append(text, '\n'), 0o600)
 	}
-	if err != nil {
-		log.Warn().Err(err).Msg("the dealt ports are not kept; after a restart every client is dealt new ones")
-	}
-}
-
-// hello is called when a client has proven itself.
-func (s *server) hello(h link.Hello) []uint16 {
-	now := time.Now()
-	s.desk.do(func(f *fleet.Fleet) { f.Member(h.Addresses) })
-	ports := s.fleet.deal(h, now)
-	s.back(h.Client, now)
-	s.member(h.Client, h.Hostname, now, event.Member{State: event.Connected, Version: h.Version, Traps: h.Traps})
-	return ports
-}
-
-// accept judges the events of a client. They are acknowledged when it returns.
-func (s *server) accept(b link.Batch) error {
-	for i := range b.Events {
-		e := &b.Events[i]
-		finding := e.Dataset == event.DatasetAnomaly || e.Dataset == event.DatasetThreat
-		s.desk.observe(b.Events[i:i+1], finding || s.events)
-	}
-	return nil
-}
-
-// heartbeat looks at what a client says of itself: a trap that does not report
-// is as bad as a client that is gone.
-func (s *server) heartbeat(client string, b link.Heartbeat) []uint16 {
-	now := time.Now()
-	if b.SelfTest != "" && b.SelfTest != link.SelfTestOK {
-		s.fleet.fail(client)
-		s.desk.do(func(f *fleet.Fleet) { f.Lost(client, now, "its trap does not report: "+b.SelfTest) })
-	} else {
-		s.back(client, now)
-	}
-	if s.fleet.drops(client, b.Dropped) {
-		s.member(client, "", now, event.Member{State: event.Dropping, Traps: b.Traps, Dropped: b.Dropped, Spooled: b.Spooled, Lag: b.Offset})
-	}
-	return s.fleet.beat(client, b, now)
-}
-
-// back ends the incident of a client that was missed.
-func (s *server) back(client string, now time.Time) {
-	if s.fleet.returned(client) {
-		s.desk.do(func(f *fleet.Fleet) { f.Returned(client, now) })
-	}
-}
-
-func (s *server) gone(client string) {
-	s.member(client, "", time.Now(), event.Member{State: event.Disconnected})
-}
-
-// member logs a change of a client and writes it as a vft.client record.
-func (s *server) member(client, host string, now time.Time, m event.Member) {
-	m.ID = client
-	s.log.Info().Str("client", client).Str("state", string(m.State)).Msg("client " + string(m.State))
-	if s.events {
-		s.desk.do(func(*fleet.Fleet) {
-			s.desk.write(&event.Event{ID: s.ids.Next(now), Time: now.UTC(), Dataset: event.DatasetClient, Client: client, Host: host, Member: &m})
-		})
-	}
-}
-
-// tick moves the clock of the rules on and looks for silent clients, each
-// second until ctx ends. known returns the clients of earlier.
-func (s *server) tick(ctx context.Context, known func() []link.ClientState) error {
-	ticker := time.NewTicker(time.Second)
-	defer ticker.Stop()
-	select {
-	case <-ctx.Done():
-		return nil
-	case now := <-ticker.C:
-		s.fleet.expect(known(), now)
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case now := <-ticker.C:
-			s.desk.do(func(f *fleet.Fleet) { f.Advance(now.UTC()) })
-			for _, client := range s.fleet.silent(now) {
-				s.desk.do(func(f *fleet.Fleet) { f.Lost(client, now.UTC(), "no heartbeat for three intervals") })
-				s.member(client, "", now, event.Member{State: event.Lost})
-			}
-			s.fleet.save(s.log)
-		}
-	}
+	return err
 }

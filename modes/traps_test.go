@@ -4,9 +4,6 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/rs/zerolog"
-
-	"vft/event"
 	"vft/modes/config"
 )
 
@@ -46,12 +43,12 @@ func TestTrapsLeaveOwnPortsAlone(t *testing.T) {
 		if c.flags["trap-pool"] == "" {
 			c.flags["trap-pool"] = "5000,8080,8443"
 		}
-		h, err := newHost(values(t, c.mode, c.flags), t.TempDir(), zerolog.Nop(), func(event.Event) {})
+		h, err := trapSettings(values(t, c.mode, c.flags))
 		if err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
 		}
-		if got := slices.Sorted(slices.Values(h.choice.Pool)); !slices.Equal(got, c.want) {
+		if got := slices.Sorted(slices.Values(h.Pool)); !slices.Equal(got, c.want) {
 			t.Errorf("%s: the pool is %v, want %v", c.why, got, c.want)
 		}
 	}
@@ -69,16 +66,20 @@ func TestHowManyTraps(t *testing.T) {
 		{"none", map[string]string{"traps": "0"}, 0},
 		{"exactly these", map[string]string{"trap-ports": "80,443,80"}, 2},
 	} {
-		h, err := newHost(values(t, config.Client, c.flags), t.TempDir(), zerolog.Nop(), func(event.Event) {})
+		h, err := trapSettings(values(t, config.Client, c.flags))
 		if err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
 		}
-		if got := h.wanted(); got != c.want {
+		got := h.Count
+		if len(h.Ports) > 0 {
+			got = len(h.Ports)
+		}
+		if got != c.want {
 			t.Errorf("%s: %d traps, want %d", c.why, got, c.want)
 		}
 	}
-	if _, err := newHost(values(t, config.Client, map[string]string{"traps": "3", "trap-pool": "80,443,80"}), t.TempDir(), zerolog.Nop(), func(event.Event) {}); err == nil {
+	if _, err := trapSettings(values(t, config.Client, map[string]string{"traps": "3", "trap-pool": "80,443,80"})); err == nil {
 		t.Error("three traps of a pool of two were accepted")
 	}
 }

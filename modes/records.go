@@ -1,0 +1,43 @@
+package modes
+
+import (
+	"time"
+
+	rules "vft/correlate/fleet"
+
+	"vft/alerting/amqp"
+	"vft/engine/fleet"
+	"vft/event"
+	"vft/siem"
+	"vft/siem/ecs"
+)
+
+// recordWriter sends records to all destinations and to the broker.
+type recordWriter struct {
+	hostname, version string
+	outs              []*siem.Destination
+	notify            *amqp.Notifier   // nil: no broker is told of threats
+	created           func() time.Time // when a record is written; zero in a replay, whose records must repeat
+	line              []byte
+}
+
+func newRecordWriter(build Build, outs []*siem.Destination) *recordWriter {
+	return &recordWriter{hostname: hostname(), version: build.Version, outs: outs, created: time.Now}
+}
+
+// write sends one record to every destination. The Correlator calls it, one
+// record at a time.
+func (w *recordWriter) write(e *event.Event) {
+	w.line = ecs.Append(w.line[:0], e, ecs.Observer{Hostname: w.hostname, Version: w.version, Created: w.created()})
+	for _, out := range w.outs {
+		out.Send(w.line)
+	}
+	if w.notify != nil && e.Threat != nil {
+		w.notify.Send(e)
+	}
+}
+
+// newCorrelator returns what judges by these rules and writes to w.
+func newCorrelator(r rules.Rules, w *recordWriter) *fleet.Correlator {
+	return fleet.NewCorrelator(fleet.CorrelatorSettings{Rules: r, Seed: seed(), Record: w.write})
+}
