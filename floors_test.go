@@ -26,6 +26,7 @@ var floor = map[string]int{
 	"correlate/anomalyzer":   0,
 	"correlate/window":       0,
 	"correlate/beacon":       0,
+	"correlate/known":        0,
 	"capture/packetlog":      1,
 	"capture":                1,
 	"capture/export":         1,
@@ -53,6 +54,7 @@ var floor = map[string]int{
 // exceptions are the imports that the floors forbid and the house allows, each
 // with its reason.
 var exceptions = map[[2]string]string{
+	{"correlate/known", "event"}:       "an ignore entry matches the findings and hits that parts exchange",
 	{"capture/stat", "capture/packet"}: "a counter reads the one Parsed that every packet passes in",
 	{"capture/flow", "capture/packet"}: "a flow key is made from the one Parsed that every packet passes in",
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"vft/correlate/known"
 	"vft/correlate/window"
 	"vft/event"
 )
@@ -23,6 +24,9 @@ const (
 type FleetConfig struct {
 	Rules Rules
 	Seed  [32]byte // of the ids of alert events; from crypto/rand, or fixed in a replay
+	// Ignores takes the place of a list made from Rules.Ignore, so that findings count
+	// in the same one; nil: none is shared. SetRules replaces its entries.
+	Ignores *known.Ignores
 }
 
 // Fleet judges what all clients see, by the fleet rules, and keeps the
@@ -49,8 +53,8 @@ type Fleet struct {
 	advanced  time.Time // the last Advance
 	tidied    time.Time // when tidy was called
 	counts    counts
-	ignored   []uint64 // hits of each entry of rules.Ignore
-	matches   []match  // scratch
+	ignores   *known.Ignores
+	matches   []match // scratch
 }
 
 // client is what a Fleet keeps of one client.
@@ -66,7 +70,10 @@ func NewFleet(config FleetConfig, emit event.Emit) *Fleet {
 		emit: emit, ids: event.NewIDs(config.Seed),
 		clients: map[string]*client{}, incidents: map[incidentKey]*incident{},
 		lost: map[string]*incident{}, missing: map[string]bool{},
-		ignored: make([]uint64, len(config.Rules.Ignore)),
+		ignores: config.Ignores,
+	}
+	if f.ignores == nil {
+		f.ignores = known.NewIgnores(config.Rules.Ignore)
 	}
 	f.use(config.Rules)
 	f.sources = f.newSources(config.Rules.Keys)
@@ -99,7 +106,7 @@ func (f *Fleet) Observe(e *event.Event) Verdict {
 		return Counted
 	}
 	f.counts.observed++
-	if f.ignore(e) {
+	if f.ignores.MatchesHit(e) {
 		f.counts.ignored++
 		return Ignored
 	}

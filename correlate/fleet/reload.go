@@ -13,25 +13,14 @@ import (
 func (f *Fleet) SetRules(rules Rules) {
 	old := f.rules
 	f.use(rules)
-	f.keepIgnoreHits(old.Ignore)
+	f.ignores.Replace(rules.Ignore)
 	f.resize(&old)
 	f.recount(&old)
 	for _, i := range f.sorted() {
-		if slices.ContainsFunc(rules.Ignore, func(g Ignore) bool { return g.covers(i, f.newest) }) {
+		if slices.ContainsFunc(rules.Ignore, func(g Ignore) bool { return covers(&g, i, f.newest) }) {
 			f.resolve(i, f.newest, "ignored")
 		}
 	}
-}
-
-// keepIgnoreHits carries the counts of entries that stay over.
-func (f *Fleet) keepIgnoreHits(old []Ignore) {
-	hits := make([]uint64, len(f.rules.Ignore))
-	for i := range hits {
-		if was := slices.Index(old, f.rules.Ignore[i]); was >= 0 {
-			hits[i] = f.ignored[was]
-		}
-	}
-	f.ignored = hits
 }
 
 func (f *Fleet) newSources(keys int) *window.Table[source] {

@@ -24,8 +24,11 @@ func TestIgnore(t *testing.T) {
 		{"another client", Ignore{Client: "beta"}, Counted},
 		{"the tool", Ignore{Tool: "nmap"}, Ignored},
 		{"another tool", Ignore{Tool: "zmap"}, Counted},
-		{"all of them", Ignore{netip.MustParsePrefix("10.0.0.1/32"), 80, "alpha", "nmap", base.Add(time.Hour)}, Ignored},
-		{"all but one", Ignore{netip.MustParsePrefix("10.0.0.1/32"), 80, "alpha", "zmap", base.Add(time.Hour)}, Counted},
+		{"all of them", Ignore{Source: netip.MustParsePrefix("10.0.0.1/32"), Port: 80, Client: "alpha", Tool: "nmap", Until: base.Add(time.Hour)}, Ignored},
+		{"all but one", Ignore{Source: netip.MustParsePrefix("10.0.0.1/32"), Port: 80, Client: "alpha", Tool: "zmap", Until: base.Add(time.Hour)}, Counted},
+		{"a network of the source", Ignore{Network: netip.MustParsePrefix("10.0.0.0/24")}, Ignored},
+		{"hits of traps", Ignore{Type: "trap_hit"}, Ignored},
+		{"a finding of packets", Ignore{Type: "vertical_scan"}, Counted},
 		{"until later", Ignore{Port: 80, Until: base.Add(time.Second)}, Ignored},
 		{"until now", Ignore{Port: 80, Until: base}, Counted},
 	} {

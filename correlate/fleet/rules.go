@@ -8,6 +8,8 @@ import (
 	_ "embed"
 	"net/netip"
 	"time"
+
+	"vft/correlate/known"
 )
 
 //go:embed rules.yaml
@@ -69,6 +71,7 @@ type Rules struct {
 	RaisePerHour int
 
 	Ignore []Ignore
+	Known  *known.Lists // hosts that do by right what would be an attack by others; nil: none
 	Rule   [ruleCount]Rule
 }
 
@@ -95,12 +98,5 @@ type Rule struct {
 	Keep           time.Duration // slow-scan: memory of a quiet source
 }
 
-// Ignore describes events that count in no rule. Zero fields match all; at
-// least one is set.
-type Ignore struct {
-	Source netip.Prefix
-	Port   uint16
-	Client string
-	Tool   string
-	Until  time.Time // the entry holds before it; zero: for ever
-}
+// Ignore describes what counts nowhere; see known.Ignore.
+type Ignore = known.Ignore

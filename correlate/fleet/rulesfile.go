@@ -6,10 +6,12 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
 
+	"vft/correlate/known"
 	"vft/yamlfile"
 )
 
@@ -32,6 +34,8 @@ func parseOver(rules Rules, name string, text []byte) (Rules, error) {
 			err = mapping(name, e, rules.incidentKeys())
 		case "ignore":
 			err = rules.ignores(name, e)
+		case "known":
+			err = rules.known(name, e)
 		case "rules":
 			err = rules.rules(name, e)
 		default:
@@ -149,15 +153,45 @@ func (r *Rules) ignores(name string, e yamlfile.Entry) error {
 		var one Ignore
 		entry := yamlfile.Entry{Key: "ignore", Where: yamlfile.Place(name, item), Value: item}
 		if err := mapping(name, entry, map[string]setter{
-			"source": network(&one.Source), "port": port(&one.Port), "client": text(&one.Client),
-			"tool": text(&one.Tool), "until": day(&one.Until),
+			"source": network(&one.Source), "network": network(&one.Network), "port": port(&one.Port), "client": text(&one.Client),
+			"type": findingType(&one.Type), "tool": text(&one.Tool), "until": day(&one.Until),
 		}); err != nil {
 			return err
 		}
 		if one == (Ignore{Until: one.Until}) {
-			return yamlfile.Errorf(entry.Place(), "would ignore everything; give source, port, client or tool")
+			return yamlfile.Errorf(entry.Place(), "would ignore everything; give source, network, port, client, type or tool")
 		}
 		r.Ignore = append(r.Ignore, one)
+	}
+	return nil
+}
+
+// known reads the lists of hosts that do by right what would be an attack by others.
+func (r *Rules) known(name string, e yamlfile.Entry) error {
+	roles, err := yamlfile.Mapping(name, value(e))
+	if err != nil {
+		return err
+	}
+	r.Known = &known.Lists{}
+	for _, list := range roles {
+		role := slices.Index(known.RoleNames(), list.Key)
+		if role < 0 {
+			return yamlfile.Errorf(list.Where, "%s is no kind of known hosts; there are %v", list.Key, known.RoleNames())
+		}
+		for _, item := range yamlfile.Items(list.Value) {
+			place := yamlfile.Place(name, item) + ": " + list.Key
+			s, err := yamlfile.Scalar(name, item)
+			if err != nil {
+				return err
+			}
+			var one netip.Prefix
+			if err := network(&one)(s); err != nil {
+				return yamlfile.Errorf(place, "%v", err)
+			}
+			if !r.Known.Add(known.Role(role), one) {
+				return yamlfile.Errorf(place, "has too many addresses and networks; write them as fewer, wider networks")
+			}
+		}
 	}
 	return nil
 }
@@ -243,6 +277,18 @@ func duration(at *time.Duration, low, high time.Duration) setter {
 			return fmt.Errorf("%q is not a time from %s to %s, written as 60s, 10m or 1h", s, low, high)
 		}
 		*at = d
+		return nil
+	}
+}
+
+// findingType reads the type of a finding. Sensors of a user have types of their own,
+// so only the form can be checked.
+func findingType(at *string) setter {
+	return func(s string) error {
+		if s == "" || strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789_-") != "" {
+			return fmt.Errorf("%q is no type of finding, as vertical_scan or beacon", s)
+		}
+		*at = s
 		return nil
 	}
 }

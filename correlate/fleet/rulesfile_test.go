@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"vft/correlate/known"
 )
 
 // The built-in file says what the documentation does, rule by rule.
@@ -68,6 +70,11 @@ ignore:
 - source: 10.0.0.5
   until: 2030-01-31
 - {port: 8080, client: web, tool: nmap, until: 2030-01-31T12:00:00+01:00}
+- {network: 10.9.0.0/16, type: vertical_scan}
+known:
+  scanners: [10.0.0.6, 10.1.0.0/16]
+  gateways: 10.0.0.1
+  monitors:
 rules:
   touch: {enabled: false, per-hour: 5}
   slow-scan:
@@ -84,7 +91,12 @@ rules:
 	want.Ignore = []Ignore{
 		{Source: netip.MustParsePrefix("10.0.0.5/32"), Until: time.Date(2030, 1, 31, 0, 0, 0, 0, time.UTC)},
 		{Port: 8080, Client: "web", Tool: "nmap", Until: time.Date(2030, 1, 31, 11, 0, 0, 0, time.UTC)},
+		{Network: netip.MustParsePrefix("10.9.0.0/16"), Type: "vertical_scan"},
 	}
+	want.Known = &known.Lists{}
+	want.Known.Add(known.Scanner, netip.MustParsePrefix("10.0.0.6/32"))
+	want.Known.Add(known.Scanner, netip.MustParsePrefix("10.1.0.0/16"))
+	want.Known.Add(known.Gateway, netip.MustParsePrefix("10.0.0.1/32"))
 	want.Rule[Touch].Off, want.Rule[Touch].PerHour, want.Rule[SlowScan].Threshold = true, 5, 600
 	if !reflect.DeepEqual(rules, want) {
 		t.Errorf("%+v\nnot %+v", rules, want)
@@ -120,10 +132,16 @@ func TestParseRulesErrors(t *testing.T) {
 		{"rules:\n  host-scan:\n    probes: 11", "own.yaml:3: probes", "more than is counted"},
 		{"rules:\n  slow-scan:\n    scanner: 0.01", "own.yaml:2: slow-scan: scanner 0.01 must be greater than other 0.02", "chances the wrong way round"},
 		{"ignore:\n- {}", "own.yaml:2: ignore", "an entry that says nothing"},
-		{"ignore:\n- until: 2030-01-31", "would ignore everything; give source, port, client or tool", "only an end"},
+		{"ignore:\n- until: 2030-01-31", "would ignore everything; give source, network, port, client, type or tool", "only an end"},
 		{"ignore:\n- port: 0", "own.yaml:2: port: \"0\" is not a port from 1 to 65535", "no port"},
 		{"ignore:\n- port: 80\n  until: tomorrow", "own.yaml:3: until: \"tomorrow\" is not a date, as 2030-01-31", "no date"},
 		{"ignore:\n- 10.0.0.1", "own.yaml:2", "no mapping"},
+		{"ignore:\n- type: Vertical Scan", "own.yaml:2: type: \"Vertical Scan\" is no type of finding, as vertical_scan", "no type"},
+		{"ignore:\n- network: here", "own.yaml:2: network: \"here\" is not an address or a network", "no network to ignore"},
+		{"known:\n  scaners: 10.0.0.1", "own.yaml:2: scaners is no kind of known hosts; there are [scanners", "a role that is none"},
+		{"known:\n  scanners:\n  - 10.0.0.1\n  - x", "own.yaml:4: scanners: \"x\" is not an address or a network", "no address"},
+		{"known: [10.0.0.1]", "own.yaml:1", "a list of hosts without a role"},
+		{"known:\n  scanners: {a: b}", "own.yaml:2", "a mapping for a list"},
 		{long, "at most 1000 are allowed", "too many entries"},
 		{"a: [", "own.yaml", "no YAML"},
 	} {
@@ -138,6 +156,7 @@ func TestParseRulesErrors(t *testing.T) {
 func FuzzRules(f *testing.F) {
 	f.Add(DefaultRulesText())
 	f.Add([]byte("networks: [10.0.0.0/8]\nignore:\n- {source: ::1, port: 22, client: a, tool: nmap, until: 2030-01-31}\n"))
+	f.Add([]byte("known: {scanners: [10.0.0.1, 10.0.0.0/8], gateways: ::1}\nignore:\n- {network: ::/0, type: beacon}\n"))
 	f.Add([]byte("rules:\n  sweep: {threshold: 3, window: 30m, enabled: no}\nincident: {quiet-max: 5s}\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		r, err := ParseRules("own.yaml", text)
