@@ -71,7 +71,7 @@ type Event struct {
 	Flow    *Flow    `json:"flow,omitempty"`
 	Summary *Summary `json:"summary,omitempty"`
 	Process *Process `json:"process,omitempty"` // what holds the local end; any dataset may have it
-	Finding *Finding `json:"-"`                 // of a detector, before it is told as Threat or Anomaly
+	Finding *Finding `json:"finding,omitempty"` // of a detector, before it is told as Threat or Anomaly
 }
 
 // Emit hands an Event to the next part. It must not block for long.

@@ -75,6 +75,9 @@ func (e *Event) appendMeasured(dst []byte) []byte {
 	if e.Summary != nil {
 		dst = appendBounded(dst, `,"summary":`, e.Summary)
 	}
+	if e.Finding != nil {
+		dst = appendBounded(dst, `,"finding":`, e.Finding)
+	}
 	return dst
 }
 

@@ -15,8 +15,9 @@ var (
 )
 
 // Check returns an error when e has no dataset or no time, or when a detail is
-// missing or is not the one that the dataset asks for. Process is no detail in
-// this sense: any dataset may have it.
+// missing or is not the one that the dataset asks for. A threat or an anomaly
+// may have a Finding in place of its own detail, or beside it. Process is no
+// detail in this sense: any dataset may have it.
 func (e *Event) Check() error {
 	if e.Dataset == "" {
 		return errNoDataset
@@ -24,10 +25,20 @@ func (e *Event) Check() error {
 	if e.Time.IsZero() {
 		return errNoTime
 	}
+	threat, anomaly := e.Threat != nil, e.Anomaly != nil
+	switch {
+	case e.Finding == nil:
+	case e.Dataset == DatasetThreat:
+		threat = true
+	case e.Dataset == DatasetAnomaly:
+		anomaly = true
+	default:
+		return errDetail
+	}
 	if (e.Trap != nil) != (e.Dataset == DatasetTrap) || (e.Probe != nil) != (e.Dataset == DatasetProbe) ||
 		(e.Alert != nil) != (e.Dataset == DatasetAlert) || (e.Member != nil) != (e.Dataset == DatasetClient) ||
-		(e.Stat != nil) != (e.Dataset == DatasetStat) || (e.Anomaly != nil) != (e.Dataset == DatasetAnomaly) ||
-		(e.Threat != nil) != (e.Dataset == DatasetThreat) || (e.Flow != nil) != (e.Dataset == DatasetFlow) ||
+		(e.Stat != nil) != (e.Dataset == DatasetStat) || anomaly != (e.Dataset == DatasetAnomaly) ||
+		threat != (e.Dataset == DatasetThreat) || (e.Flow != nil) != (e.Dataset == DatasetFlow) ||
 		(e.Summary != nil) != (e.Dataset == DatasetSummary) {
 		return errDetail
 	}
@@ -85,6 +96,8 @@ func (r *Reader) Event(e *Event) {
 			e.Flow = readBounded[Flow](r)
 		case "summary":
 			e.Summary = readBounded[Summary](r)
+		case "finding":
+			e.Finding = readBounded[Finding](r)
 		default:
 			r.Skip()
 		}

@@ -108,6 +108,9 @@ func anyEvent(t *rapid.T) (e Event) {
 	if rapid.Bool().Draw(t, "has process") {
 		e.Process = &Process{int(rapid.Int32Min(0).Draw(t, "pid")), word("process"), word("command line"), word("user"), word("container")}
 	}
+	if rapid.IntRange(0, 4).Draw(t, "has finding") == 0 {
+		e.Finding = anyFinding(t, word, moment)
+	}
 	switch rapid.IntRange(0, 9).Draw(t, "detail") {
 	case 0:
 		e.Trap = &Trap{SYN: syn(), Tool: word("tool"), Held: time.Duration(rapid.Int64().Draw(t, "held")), Late: rapid.Bool().Draw(t, "late")}
@@ -283,6 +286,13 @@ func TestCheck(t *testing.T) {
 		{Event{Dataset: DatasetFlow, Time: now}, errDetail, "a flow without its detail"},
 		{Event{Dataset: DatasetSummary, Time: now}, errDetail, "a summary without its detail"},
 		{Event{Dataset: DatasetFlow, Time: now, Flow: &Flow{}, Summary: &Summary{}}, errDetail, "two details"},
+		{Event{Dataset: DatasetThreat, Time: now, Finding: &Finding{}}, nil, "a finding that will be told as a threat"},
+		{Event{Dataset: DatasetThreat, Time: now, Finding: &Finding{}, Threat: &Threat{}}, nil, "a threat with its finding"},
+		{Event{Dataset: DatasetAnomaly, Time: now, Finding: &Finding{}}, nil, "a finding that will be told as an anomaly"},
+		{Event{Dataset: DatasetAnomaly, Time: now, Finding: &Finding{}, Anomaly: &Anomaly{}}, nil, "an anomaly with its finding"},
+		{Event{Dataset: DatasetAnomaly, Time: now, Finding: &Finding{}, Threat: &Threat{}}, errDetail, "a finding excuses no detail of another dataset"},
+		{Event{Dataset: DatasetTrap, Time: now, Finding: &Finding{}, Trap: &Trap{}}, errDetail, "a hit is no finding"},
+		{Event{Dataset: DatasetAlert, Time: now, Finding: &Finding{}}, errDetail, "a finding excuses no alert"},
 		{Event{Dataset: "vft.new", Time: now, Threat: &Threat{}}, errDetail, "a detail of a known dataset in an unknown one"},
 	} {
 		if got := c.event.Check(); got != c.want {
@@ -321,7 +331,7 @@ func TestJSONAllocations(t *testing.T) {
 func FuzzReaderEvent(f *testing.F) {
 	e := sample()
 	f.Add(e.AppendJSON(nil))
-	for _, e := range []Event{statSample(), anomalySample(), threatSample(), flowSample(), summarySample()} {
+	for _, e := range []Event{statSample(), anomalySample(), threatSample(), flowSample(), summarySample(), findingSample()} {
 		f.Add(e.AppendJSON(nil))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
