@@ -55,7 +55,7 @@ type Event struct {
 	Host      string         `json:"host,omitempty"`      // host name of the observer
 	Src       netip.AddrPort `json:"src,omitzero"`        // never 4-in-6: see Unmap
 	Dst       netip.AddrPort `json:"dst,omitzero"`        // never 4-in-6
-	Transport string         `json:"transport,omitempty"` // "tcp", "udp", "icmp"; empty when it has none
+	Transport string         `json:"transport,omitempty"` // the name of its protocol in package ipproto: "tcp", "udp", "icmp", "ipv6-icmp"; empty when it has none
 	Evidence  Evidence       `json:"evidence,omitempty"`
 	Tags      []string       `json:"tags,omitempty"`
 	Message   string         `json:"message,omitempty"` // one human sentence; empty: made from the fields when written

@@ -14,6 +14,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 const (
@@ -67,7 +68,7 @@ func (t topFlows) write(out io.Writer) {
 
 // flowText names a flow: "tcp 192.0.2.1:4000 > 192.0.2.2:443".
 func flowText(r *flow.Record) string {
-	proto := transportOf(r.Proto)
+	proto := ipproto.Name(r.Proto)
 	if proto == "" {
 		proto = fmt.Sprintf("ip/%d", r.Proto)
 	}

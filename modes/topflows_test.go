@@ -65,7 +65,7 @@ func TestTopFlowsHoldNoMoreThanTheTable(t *testing.T) {
 func TestTopFlowsAsATable(t *testing.T) {
 	tcp, icmp, other := someFlow(4000, 123456), someFlow(0, 99), someFlow(0, 98)
 	icmp.Proto, icmp.Ports, icmp.Src = 1, false, packet.Addr{Hi: 0x20010db8_00000000, Lo: 1}
-	other.Proto, other.Ports = 47, false
+	other.Proto, other.Ports = 253, false
 	var top topFlows
 	for _, r := range []flow.Record{other, tcp, icmp} {
 		top.add(&r)
@@ -75,7 +75,7 @@ func TestTopFlowsAsATable(t *testing.T) {
 	want := "          bytes      packets    seconds  flow\n" +
 		"         123456            2        1.5  tcp 10.0.0.1:4000 > 10.0.0.2:443\n" +
 		"             99            2        1.5  icmp 2001:db8::1 > 10.0.0.2\n" +
-		"             98            2        1.5  ip/47 10.0.0.1 > 10.0.0.2\n"
+		"             98            2        1.5  ip/253 10.0.0.1 > 10.0.0.2\n"
 	if out.String() != want {
 		t.Errorf("got\n%swant\n%s", out.String(), want)
 	}

@@ -19,6 +19,7 @@ import (
 	"vft/correlate/detect"
 	"vft/correlate/watch"
 	"vft/event"
+	"vft/ipproto"
 	"vft/modes/config"
 )
 
@@ -273,7 +274,7 @@ func (w *watcher) record(e event.Event) {
 // flowEvent is a flow as an event.
 func flowEvent(r *flow.Record) event.Event {
 	return event.Event{
-		Time: time.Unix(0, r.Last).UTC(), Dataset: event.DatasetFlow, Transport: transportOf(r.Proto),
+		Time: time.Unix(0, r.Last).UTC(), Dataset: event.DatasetFlow, Transport: ipproto.Name(r.Proto),
 		Src: netip.AddrPortFrom(r.Src.Netip(), r.SrcPort), Dst: netip.AddrPortFrom(r.Dst.Netip(), r.DstPort),
 		Flow: &event.Flow{
 			Bytes: r.Bytes(), Packets: r.Packets(), SrcBytes: r.Fwd.Bytes, SrcPackets: r.Fwd.Packets,
@@ -284,24 +285,10 @@ func flowEvent(r *flow.Record) event.Event {
 	}
 }
 
-// transportOf names an IP protocol as network.transport does.
-func transportOf(proto uint8) string {
-	switch proto {
-	case 1, 58:
-		return "icmp"
-	case 6:
-		return "tcp"
-	case 17:
-		return "udp"
-	case 132:
-		return "sctp"
-	}
-	return ""
-}
-
 // protoOf is the IP protocol of a network.transport.
 func protoOf(transport string) uint8 {
-	return map[string]uint8{"icmp": 1, "tcp": 6, "udp": 17, "sctp": 132}[transport]
+	number, _ := ipproto.Number(transport)
+	return number
 }
 
 // owner is the process of the local end of a flow, if it is a local one.
@@ -310,7 +297,7 @@ func (w *watcher) owner(r *flow.Record) *event.Process {
 		return nil
 	}
 	src, dst := netip.AddrPortFrom(r.Src.Netip(), r.SrcPort), netip.AddrPortFrom(r.Dst.Netip(), r.DstPort)
-	return w.ownerOf(transportOf(r.Proto), src, dst)
+	return w.ownerOf(ipproto.Name(r.Proto), src, dst)
 }
 
 func (w *watcher) ownerOf(transport string, src, dst netip.AddrPort) *event.Process {

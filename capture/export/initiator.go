@@ -3,6 +3,7 @@ package export
 import (
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 // towardsResponder turns r into the direction of who began, which is how a record
@@ -16,7 +17,7 @@ func towardsResponder(r *flow.Record) {
 	case r.Rev.Packets == 0:
 		return
 	case r.Fwd.Packets == 0:
-	case r.Proto == 6 && r.Rev.Flags&(syn|ack) == syn && r.Fwd.Flags&ack != 0:
+	case r.Proto == ipproto.TCP && r.Rev.Flags&(syn|ack) == syn && r.Fwd.Flags&ack != 0:
 	default:
 		return
 	}

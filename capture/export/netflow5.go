@@ -6,6 +6,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 // layout is where a protocol with fixed records has its fields.
@@ -99,4 +100,4 @@ func (d *Decoder) fixedRecord(r *flow.Record, b []byte, l *layout, c *clock) {
 // UDP and SCTP. Exporters put the type of ICMP where ports are.
 func hasPorts(proto uint8) bool { return proto == 6 || proto == 17 || proto == 132 }
 
-func isICMP(proto uint8) bool { return proto == 1 || proto == 58 }
+func isICMP(proto uint8) bool { return proto == ipproto.ICMP || proto == ipproto.ICMPv6 }

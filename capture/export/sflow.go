@@ -6,6 +6,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 // sflow decodes an sFlow 5 datagram (sflow.org/sflow_version_5.txt): a header
@@ -298,7 +299,7 @@ func fromFields(format uint32, b []byte, r *flow.Record) bool {
 		if isICMP(r.Proto) {
 			r.Export.ICMP = uint16(binary.BigEndian.Uint32(rear[4:]))
 		}
-		if r.Proto == 6 {
+		if r.Proto == ipproto.TCP {
 			r.Fwd.Flags = packet.Flags(binary.BigEndian.Uint32(rear[8:]))
 		}
 		r.Fwd.Packets = times(1, r.Export.Sampling)

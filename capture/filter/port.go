@@ -3,6 +3,8 @@ package filter
 import (
 	"strconv"
 	"strings"
+
+	"vft/ipproto"
 )
 
 // portTest tests the port at an offset of a transport header.
@@ -102,13 +104,14 @@ func (g *generator) portBounds(n *identifier) (first, last uint32, ok bool) {
 
 // protocol is "ip proto 6", "proto \udp" or "ether proto 0x88cc".
 func (g *generator) protocol(n *identifier) fragment {
-	known := protocolNumbers
-	if n.proto == link {
-		known = etherTypes
-	}
 	value, ok := n.token.value, n.token.kind == number
-	if n.token.kind == name {
-		value, ok = known[n.token.text]
+	switch {
+	case n.token.kind == name && n.proto == link:
+		value, ok = etherTypes[n.token.text]
+	case n.token.kind == name:
+		var proto uint8
+		proto, ok = ipproto.Number(n.token.text)
+		value = uint32(proto)
 	}
 	if !ok || n.bits != nil || n.mask != nil {
 		return g.fail(n.token.column, "%q is not a protocol that is known here; write its number", n.token.text)

@@ -1,5 +1,7 @@
 package filter
 
+import "vft/ipproto"
+
 // proto is a protocol qualifier.
 type proto uint8
 
@@ -40,15 +42,10 @@ type transport struct {
 }
 
 var transports = map[proto]transport{
-	tcp: {6, true, true}, udp: {17, true, true}, sctp: {132, true, true}, icmp: {1, true, false},
-	igmp: {2, true, false}, igrp: {9, true, false}, pim: {103, true, true}, vrrp: {112, true, false},
-	carp: {112, true, false}, icmp6: {58, false, true}, ah: {51, true, true}, esp: {50, true, true},
-}
-
-// protocolNumbers are the names that "ip proto \name" knows.
-var protocolNumbers = map[string]uint32{
-	"icmp": 1, "igmp": 2, "tcp": 6, "udp": 17, "gre": 47, "esp": 50, "ah": 51, "ipv6-icmp": 58, "ospf": 89,
-	"pim": 103, "vrrp": 112, "sctp": 132,
+	tcp: {ipproto.TCP, true, true}, udp: {ipproto.UDP, true, true}, sctp: {ipproto.SCTP, true, true},
+	icmp: {ipproto.ICMP, true, false}, igmp: {ipproto.IGMP, true, false}, igrp: {ipproto.IGRP, true, false},
+	pim: {ipproto.PIM, true, true}, vrrp: {ipproto.VRRP, true, false}, carp: {ipproto.VRRP, true, false},
+	icmp6: {ipproto.ICMPv6, false, true}, ah: {ipproto.AH, true, true}, esp: {ipproto.ESP, true, true},
 }
 
 // etherTypes are the names that "ether proto \name" knows.

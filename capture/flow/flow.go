@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 // Key is the 5-tuple of one direction. Protocols without ports, and later
@@ -145,13 +146,13 @@ func (r *Record) Bytes() uint64 { return r.Fwd.Bytes + r.Rev.Bytes }
 // NetFlow counts them. UDP frames may be padded, so where the payload is known
 // it tells more than the frame.
 func (r *Record) NetworkBytes(s *Side) uint64 {
-	const udp, header4, header6 = 17, 20 + 8, 40 + 8
+	const header4, header6 = 20 + 8, 40 + 8
 	switch link := uint64(r.LinkHeader) * s.Packets; {
 	case link == 0 || s.Bytes < link:
 		return s.Bytes
-	case r.Proto == udp && r.Ports && r.Src.Is4():
+	case r.Proto == ipproto.UDP && r.Ports && r.Src.Is4():
 		return s.Payload + header4*s.Packets
-	case r.Proto == udp && r.Ports:
+	case r.Proto == ipproto.UDP && r.Ports:
 		return s.Payload + header6*s.Packets
 	default:
 		return s.Bytes - link

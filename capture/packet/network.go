@@ -1,24 +1,8 @@
 package packet
 
-// IP protocol numbers (IANA).
+import "vft/ipproto"
+
 const (
-	protoHopByHop  = 0
-	protoICMP      = 1
-	protoIPIP      = 4
-	protoTCP       = 6
-	protoUDP       = 17
-	protoIPv6      = 41
-	protoRouting   = 43
-	protoFragment  = 44
-	protoGRE       = 47
-	protoAH        = 51
-	protoICMPv6    = 58
-	protoNoNext    = 59
-	protoDstOpts   = 60
-	protoSCTP      = 132
-	protoMobility  = 135
-	protoHIP       = 139
-	protoShim6     = 140
 	minIPv4Header  = 20
 	ipv6Header     = 40
 	minARP         = 8
@@ -109,20 +93,20 @@ func (p *Parsed) extensions(next uint8, b []byte, length int) {
 		p.Proto, p.ProtoOK = next, true
 		size := 0
 		switch next {
-		case protoHopByHop, protoRouting, protoDstOpts, protoMobility, protoHIP, protoShim6:
+		case ipproto.HopByHop, ipproto.Routing, ipproto.DstOpts, ipproto.Mobility, ipproto.HIP, ipproto.Shim6:
 			if len(b) < 8 {
 				p.short(BadNetwork)
 				return
 			}
 			size = 8 + int(b[1])*8
-		case protoFragment:
+		case ipproto.Fragment:
 			if len(b) < 8 {
 				p.short(BadNetwork)
 				return
 			}
 			size = 8
 			p.fragment6(b)
-		case protoAH:
+		case ipproto.AH:
 			if len(b) < 8 {
 				p.short(BadNetwork)
 				return

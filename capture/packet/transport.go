@@ -1,5 +1,7 @@
 package packet
 
+import "vft/ipproto"
+
 const (
 	minTCP  = 20
 	tcpRead = 16 // up to the window
@@ -21,15 +23,15 @@ func (p *Parsed) transport(b []byte, length int) {
 		return
 	}
 	switch p.Proto {
-	case protoTCP:
+	case ipproto.TCP:
 		p.tcp(b, length)
-	case protoUDP:
+	case ipproto.UDP:
 		p.udp(b, length)
-	case protoSCTP:
+	case ipproto.SCTP:
 		p.sctp(b, length)
-	case protoICMP:
+	case ipproto.ICMP:
 		p.icmp(b, length, ICMP, p.Network == IPv4)
-	case protoICMPv6:
+	case ipproto.ICMPv6:
 		p.icmp(b, length, ICMPv6, true)
 	default:
 		p.Transport = OtherTransport

@@ -1,5 +1,7 @@
 package packet
 
+import "vft/ipproto"
+
 const (
 	portVXLAN  = 4789
 	portGeneve = 6081
@@ -12,13 +14,13 @@ const (
 func (p *Parsed) tunnel(b []byte) bool {
 	outer := *p
 	switch p.Proto {
-	case protoIPIP, protoIPv6:
+	case ipproto.IPIP, ipproto.IPv6:
 		p.restart().rawIP(b)
-	case protoGRE:
+	case ipproto.GRE:
 		p.gre(b)
-	case protoAH:
+	case ipproto.AH:
 		p.ah(b)
-	case protoUDP:
+	case ipproto.UDP:
 		p.udpTunnel(b)
 	}
 	if p.Network != NonIP && p.NetOff > outer.NetOff {
@@ -73,7 +75,7 @@ func (p *Parsed) ah(b []byte) {
 		return
 	}
 	size := 8 + int(b[1])*4
-	if size > len(b) || b[0] != protoIPIP && b[0] != protoIPv6 {
+	if size > len(b) || b[0] != ipproto.IPIP && b[0] != ipproto.IPv6 {
 		return
 	}
 	p.restart().rawIP(b[size:])

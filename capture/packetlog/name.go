@@ -11,6 +11,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 const (
@@ -36,17 +37,8 @@ func end(a packet.Addr, port uint16, ports bool) string {
 
 // protocol returns the name of an IP protocol number, or the number.
 func protocol(number uint8) string {
-	switch number {
-	case 1:
-		return "icmp"
-	case 6:
-		return "tcp"
-	case 17:
-		return "udp"
-	case 58:
-		return "icmp6"
-	case 132:
-		return "sctp"
+	if name := ipproto.Name(number); name != "" {
+		return name
 	}
 	return "ip" + strconv.Itoa(int(number))
 }
@@ -67,7 +59,7 @@ func freePath(dir, name string) string {
 // ownName matches the files that a Log makes in its directory, the hidden ones
 // too.
 func ownName() *regexp.Regexp {
-	const file = `vft_\d{8}T\d{6}\.\d{9}Z_[a-z0-9]+_[0-9a-f.-]+_[0-9a-f.-]+_\d{4,}(~\d+)?\.pcapng`
+	const file = `vft_\d{8}T\d{6}\.\d{9}Z_[a-z0-9-]+_[0-9a-f.-]+_[0-9a-f.-]+_\d{4,}(~\d+)?\.pcapng`
 	return regexp.MustCompile(`^(` + file + `|\.` + file + `\.tmp|\.?vft_probe(\.tmp)?)$`)
 }
 

@@ -3,6 +3,7 @@ package detect
 import (
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 // Ports that some detection reads.
@@ -59,9 +60,9 @@ const (
 	codeProtocol     = 2 // of unreachable
 	ipv4Header       = 20
 	ipv6Header       = 40
-	protocolUDP      = 17
-	protocolTCP      = 6
-	protocolSCTP     = 132
+	protocolUDP      = ipproto.UDP
+	protocolTCP      = ipproto.TCP
+	protocolSCTP     = ipproto.SCTP
 	transportQuoted  = 4 // bytes of the transport header that are needed: its ports
 	nextHeaderOffset = 6
 )

@@ -9,6 +9,7 @@ import (
 
 	"vft/capture/packet"
 	"vft/event"
+	"vft/ipproto"
 )
 
 // Limits of what is told of an episode, and of the episodes at once.
@@ -217,7 +218,7 @@ func (e *episodes) write(ep *episode, state event.AlertState, now int64) {
 		Type: ep.kind, Observer: e.observerOf(ep), Offender: ep.offenderName(), Sensor: ep.sensor, State: state, Episode: ep.id.String(), Severity: ep.severity,
 		Start: time.Unix(0, ep.start).UTC(), End: time.Unix(0, ep.end).UTC(), Details: ep.details(),
 	}
-	ev := event.Event{ID: e.ids.Next(at), Time: at, Dataset: event.DatasetThreat, Transport: ep.transport, Evidence: ep.evidence, Threat: t, Message: ep.message(t.Offender)}
+	ev := event.Event{ID: e.ids.Next(at), Time: at, Dataset: event.DatasetThreat, Transport: ipproto.Over(ep.transport, ep.overIPv4()), Evidence: ep.evidence, Threat: t, Message: ep.message(t.Offender)}
 	if ep.offender != (packet.Addr{}) && !ep.spoofed {
 		ev.Src = netip.AddrPortFrom(ep.offender.Netip(), 0)
 	}
@@ -236,6 +237,14 @@ func (e *episodes) observerOf(ep *episode) string {
 		return e.observer
 	}
 	return ep.exporter.String()
+}
+
+// overIPv4 reports whether the hosts that the episode is about speak IPv4.
+func (ep *episode) overIPv4() bool {
+	if len(ep.hosts) > 0 {
+		return ep.hosts[0].Is4()
+	}
+	return ep.offender.Is4() || ep.offender == (packet.Addr{})
 }
 
 func (ep *episode) offenderName() string {

@@ -5,6 +5,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 )
 
 // Flows that exporters sent. Each record tells of one direction, mostly, and
@@ -144,8 +145,8 @@ const (
 )
 
 const (
-	protocolICMP   = 1
-	protocolICMPv6 = 58
+	protocolICMP   = ipproto.ICMP
+	protocolICMPv6 = ipproto.ICMPv6
 )
 
 // icmpOf tells what an exporter said of the type of a record.

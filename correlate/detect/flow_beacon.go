@@ -10,6 +10,7 @@ import (
 	"vft/correlate/beacon"
 	"vft/correlate/window"
 	"vft/event"
+	"vft/ipproto"
 )
 
 // Beacons: a host inside that calls one outside at regular intervals, scored as
@@ -224,7 +225,7 @@ func (b *beacons) modifier(c *caller) float64 {
 
 func (b *beacons) tell(c *caller, s *beacon.Score, v verdict, now int64) bool {
 	f := &finding{
-		kind: "beacon", sensor: "beacon", key: c.dst.String(), offender: c.src, transport: transportOf(c.proto), severity: beaconBands[v.band-1].severity,
+		kind: "beacon", sensor: "beacon", key: c.dst.String(), offender: c.src, transport: ipproto.Name(c.proto), severity: beaconBands[v.band-1].severity,
 		evidence: event.E0, target: c.dst, port: c.port, hasPort: true, value: v.score, threshold: v.threshold, window: beaconDay, memory: beaconQuiet,
 		more: []detail{
 			{"connections", c.pair.Connections()}, {"interval_s", s.Interval}, {"score_timestamps", s.Timestamps}, {"score_bytes", s.Bytes},

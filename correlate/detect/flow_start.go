@@ -6,12 +6,13 @@ import (
 	"vft/capture/flow"
 	"vft/capture/packet"
 	"vft/correlate/window"
+	"vft/ipproto"
 )
 
 // IP protocol numbers of the flows that are contacts.
 const (
-	protoTCP = 6
-	protoUDP = 17
+	protoTCP = ipproto.TCP
+	protoUDP = ipproto.UDP
 )
 
 const (
@@ -88,14 +89,6 @@ func (f *flows) counts(yield func(string, uint64)) {
 	yield("cut_flows_evicted", f.cut.evicted)
 	f.beacons.counts(yield)
 	f.peers.counts(yield)
-}
-
-// transportOf names the protocol of a contact.
-func transportOf(proto uint8) string {
-	if proto == protoTCP {
-		return "tcp"
-	}
-	return "udp"
 }
 
 // tableKey is 128 bits of keyed hash, which do not collide.

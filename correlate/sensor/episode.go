@@ -8,6 +8,7 @@ import (
 
 	"vft/capture/packet"
 	"vft/event"
+	"vft/ipproto"
 )
 
 // Limits of what is told of an episode, and of the episodes at once.
@@ -131,7 +132,7 @@ func (e *episodes) resolve(ep *episode) {
 // begin starts an episode at a time of its clock.
 func (e *episodes) begin(d *Definition, key episodeKey, r record, at, arrived int64) *episode {
 	ep := &episode{by: d, key: key, id: e.ids.Next(utc(at)), start: at, fired: at, end: at, arrived: arrived, wrote: at,
-		observer: e.observer, offender: r.Src, transport: transportName(r.Proto)}
+		observer: e.observer, offender: r.Src, transport: ipproto.Name(r.Proto)}
 	if r.Export.Exporter != (packet.Addr{}) {
 		ep.observer = r.Export.Exporter.String()
 	}
@@ -289,20 +290,6 @@ func (ep *episode) message(t *event.Threat) string {
 		flows = fmt.Sprintf("%d flows", ep.flows)
 	}
 	return fmt.Sprintf("%s by %s against %s: %s, sensor %s", t.Type, who, on, flows, t.Sensor)
-}
-
-func transportName(proto uint8) string {
-	switch proto {
-	case protocols["tcp"]:
-		return "tcp"
-	case protocols["udp"]:
-		return "udp"
-	case protocols["sctp"]:
-		return "sctp"
-	case protocols["icmp"], protocols["icmpv6"]:
-		return "icmp"
-	}
-	return ""
 }
 
 func utc(ns int64) time.Time { return time.Unix(0, ns).UTC() }

@@ -11,6 +11,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/ipproto"
 	"vft/yamlfile"
 )
 
@@ -19,8 +20,6 @@ type record = *flow.Record
 // filter reports whether a sensor looks at a flow. All filters read the
 // initiator's direction: the key of the record and its Fwd side.
 type filter func(record) bool
-
-const protoTCP = 6
 
 // filterWords are the filters, for those who look for one.
 const filterWords = "none, all, any, not, dst_port, dst_ports, dst_port_range, src_port, src_ports, src_port_range, src_in, dst_in, " +
@@ -249,9 +248,6 @@ func (r *reader) dstIn(e entry) (filter, string, error) {
 	return func(f record) bool { return set.has(f.Dst) }, text, err
 }
 
-// protocols are the ones that have names; transports are named alike in records.
-var protocols = map[string]uint8{"icmp": 1, "tcp": protoTCP, "udp": 17, "gre": 47, "esp": 50, "icmpv6": 58, "sctp": 132}
-
 func (r *reader) protocol(e entry) (filter, string, error) {
 	texts, places, err := r.scalars(e)
 	if err != nil {
@@ -260,11 +256,11 @@ func (r *reader) protocol(e entry) (filter, string, error) {
 	var set [256]bool
 	var numbers []uint8
 	for i, text := range texts {
-		number, named := protocols[strings.ToLower(text)]
+		number, named := ipproto.Number(text)
 		if !named {
 			n, err := strconv.ParseUint(text, 10, 8)
 			if err != nil {
-				return nil, "", failure(places[i], "%q is not a protocol: tcp, udp, icmp, icmpv6, sctp, gre, esp or a number to 255", text)
+				return nil, "", failure(places[i], "%q is not a protocol: tcp, udp, icmp, ipv6-icmp, sctp, gre, esp, another keyword of IANA or a number to 255", text)
 			}
 			number = uint8(n)
 		}
@@ -308,11 +304,11 @@ func (r *reader) flags(e entry) (filter, string, error) {
 	same := fmt.Sprintf("%s(%d)", e.key, want)
 	switch e.key {
 	case "tcp_flags_all":
-		return func(f record) bool { return f.Proto == protoTCP && f.Fwd.Flags&want == want }, same, nil
+		return func(f record) bool { return f.Proto == ipproto.TCP && f.Fwd.Flags&want == want }, same, nil
 	case "tcp_flags_any":
-		return func(f record) bool { return f.Proto == protoTCP && f.Fwd.Flags&want != 0 }, same, nil
+		return func(f record) bool { return f.Proto == ipproto.TCP && f.Fwd.Flags&want != 0 }, same, nil
 	}
-	return func(f record) bool { return f.Proto == protoTCP && f.Fwd.Flags == want }, same, nil
+	return func(f record) bool { return f.Proto == ipproto.TCP && f.Fwd.Flags == want }, same, nil
 }
 
 // bitsPerPacket passes flows with at most so many bits a packet, on the average,

@@ -8,6 +8,7 @@ import (
 
 	"vft/capture/export"
 	"vft/capture/flow"
+	"vft/ipproto"
 )
 
 var be = binary.BigEndian
@@ -128,7 +129,7 @@ func (w *wire) sflow(r *flow.Record) []byte {
 	frame = append(frame, 0, 0, 0, 0, 64, r.Proto, 0, 0)
 	frame = append(frame, addresses(r)...)
 	frame = be.AppendUint16(be.AppendUint16(frame, r.SrcPort), r.DstPort)
-	if r.Proto == protoTCP {
+	if r.Proto == ipproto.TCP {
 		frame = append(frame, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, byte(r.Fwd.Flags), 4, 0, 0, 0, 0, 0)
 	} else {
 		frame = append(be.AppendUint16(frame, uint16(r.Fwd.Bytes-20)), 0, 0)

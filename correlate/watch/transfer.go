@@ -12,6 +12,7 @@ import (
 	"vft/capture/flow"
 	"vft/correlate/anomalyzer"
 	"vft/event"
+	"vft/ipproto"
 )
 
 // TransferConfig says how Transfer watches. Start from DefaultTransferConfig.
@@ -338,7 +339,7 @@ func (t *Transfer) abnormal(c candidate, e *episode, a event.Anomaly) {
 		e.extend(&a, a.Value, end)
 		return
 	}
-	e = &episode{Anomaly: a, Distance: -1, src: ends(c.key.Src.Netip(), c.key.SrcPort), dst: ends(c.key.Dst.Netip(), c.key.DstPort), transport: transport(c.key.Proto)}
+	e = &episode{Anomaly: a, Distance: -1, src: ends(c.key.Src.Netip(), c.key.SrcPort), dst: ends(c.key.Dst.Netip(), c.key.DstPort), transport: ipproto.Name(c.key.Proto)}
 	e.extend(&a, a.Value, end)
 	t.episodes[c.id()] = e
 	t.count.episodes++
@@ -346,23 +347,6 @@ func (t *Transfer) abnormal(c candidate, e *episode, a event.Anomaly) {
 }
 
 func ends(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
-
-// transport names the protocols that events name; the rest have no name there.
-func transport(proto uint8) string {
-	switch proto {
-	case 1:
-		return "icmp"
-	case 6:
-		return "tcp"
-	case 17:
-		return "udp"
-	case 58:
-		return "ipv6-icmp"
-	case 132:
-		return "sctp"
-	}
-	return ""
-}
 
 // settle ends the episodes that have been quiet long enough.
 func (t *Transfer) settle() {

@@ -5,46 +5,24 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"net/netip"
-)
 
-// The protocol numbers of IANA that a Community ID knows by name.
-const (
-	protocolICMP   = 1
-	protocolTCP    = 6
-	protocolUDP    = 17
-	protocolICMPv6 = 58
-	protocolSCTP   = 132
+	"vft/ipproto"
 )
-
-// protocolNumber returns the number of a transport between addresses like a.
-func protocolNumber(transport string, a netip.Addr) (number byte, ok bool) {
-	switch transport {
-	case "tcp":
-		return protocolTCP, true
-	case "udp":
-		return protocolUDP, true
-	case "sctp":
-		return protocolSCTP, true
-	case "icmp":
-		if a.Is6() {
-			return protocolICMPv6, true
-		}
-		return protocolICMP, true
-	}
-	return 0, false
-}
 
 // communityID appends the Community ID, version 1 with seed 0, of a flow: the
 // same string in both directions, and the same as Zeek and Suricata write
 // (github.com/corelight/community-id-spec). The ports of an ICMP flow are its
-// type and code.
+// type and code; where the type is not known the string is that of an echo.
 func (r record) communityID(protocol byte, source, destination netip.AddrPort) record {
 	a, b := source, destination
 	twoWay := true
 	switch protocol {
-	case protocolICMP:
+	case ipproto.ICMP:
 		a, b, twoWay = answers(a, b, icmpAnswer)
-	case protocolICMPv6:
+	case ipproto.ICMPv6:
+		if a.Port() == 0 { // the type is not told; in ICMP 0 is an echo already
+			a = netip.AddrPortFrom(a.Addr(), echoRequest6)
+		}
 		a, b, twoWay = answers(a, b, icmpv6Answer)
 	}
 	if twoWay && a.Compare(b) > 0 {
@@ -56,8 +34,8 @@ func (r record) communityID(protocol byte, source, destination netip.AddrPort) r
 	flow = appendAddress(flow, a.Addr())
 	flow = appendAddress(flow, b.Addr())
 	flow = append(flow, protocol, 0)
-	if protocol == protocolTCP || protocol == protocolUDP || protocol == protocolSCTP ||
-		protocol == protocolICMP || protocol == protocolICMPv6 {
+	if protocol == ipproto.TCP || protocol == ipproto.UDP || protocol == ipproto.SCTP ||
+		protocol == ipproto.ICMP || protocol == ipproto.ICMPv6 {
 		flow = binary.BigEndian.AppendUint16(flow, a.Port())
 		flow = binary.BigEndian.AppendUint16(flow, b.Port())
 	}
@@ -102,6 +80,8 @@ func icmpAnswer(kind uint16) (uint16, bool) {
 	}
 	return 0, false
 }
+
+const echoRequest6 = 128
 
 // icmpv6Answer pairs the types of RFC 4443, RFC 4861, RFC 2710, RFC 4620 and
 // RFC 4065.

@@ -28,6 +28,7 @@ func TestCommunityID(t *testing.T) {
 		{"neighbour advertisement", 58, "[fe80::260:97ff:fe07:69ea]:136", "[fe80::200:86ff:fe05:80da]:0", "1:dGHyGvjMfljg6Bppwm3bg0LO8TY="},
 		{"router solicitation", 58, "[fe80::200:86ff:fe05:80da]:133", "[ff02::2]:0", "1:hO+sN4H+MG5MY/8hIrXPqc4ZQz0="},
 		{"echo over IPv6", 58, "[3ffe:507:0:1:200:86ff:fe05:80da]:128", "[3ffe:501:0:1001::2]:0", "1:+TW+HtLHvV1xnGhV1lv7XoJrqQg="},
+		{"a flow of ICMPv6 of which no type is told is taken for an echo", 58, "[3ffe:507:0:1:200:86ff:fe05:80da]:0", "[3ffe:501:0:1001::2]:0", "1:+TW+HtLHvV1xnGhV1lv7XoJrqQg="},
 		{"an error of ICMPv6 has no answer", 58, "[3ffe:501:1800:2345::2]:3", "[3ffe:507:0:1:200:86ff:fe05:80da]:0", "1:2ObVBgIn28oZvibYZhZMBgh7WdQ="},
 		{"its code counts", 58, "[3ffe:501:410:0:2c0:dfff:fe47:33e]:1", "[3ffe:507:0:1:200:86ff:fe05:80da]:4", "1:hLZd0XGWojozrvxqE0dWB1iM6R0="},
 	} {

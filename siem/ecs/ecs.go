@@ -24,7 +24,7 @@ type Observer struct {
 // without control characters: bytes that are no UTF-8 become U+FFFD, and what
 // a terminal would not print is escaped. A detail that is missing is written
 // as if it were empty; a dataset that is not known gets the common keys only.
-// For transport "icmp" the ports of e are the ICMP type (source) and code
+// For transports "icmp" and "ipv6-icmp" the ports of e are the ICMP type (source) and code
 // (destination). Append does not allocate when dst has room, but for a threat
 // whose details are other than encoding/json reads them.
 func Append(dst []byte, e *event.Event, o Observer) []byte {

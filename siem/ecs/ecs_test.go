@@ -147,7 +147,7 @@ func TestValues(t *testing.T) {
 		{"4-in-6 is IPv4", "network.type", bare(func(e *event.Event) {
 			e.Transport, e.Src = "tcp", netip.MustParseAddrPort("[::ffff:192.0.2.1]:9")
 		}), "ipv4"},
-		{"ECS's name of ICMPv6", "network.transport", bare(func(e *event.Event) { e.Transport, e.Src = "icmp", netip.MustParseAddrPort("[2001:db8::1]:128") }), "ipv6-icmp"},
+		{"ECS's name of ICMPv6", "network.transport", bare(func(e *event.Event) { e.Transport, e.Src = "ipv6-icmp", netip.MustParseAddrPort("[2001:db8::1]:128") }), "ipv6-icmp"},
 		{"a message that was given", "message", bare(func(e *event.Event) { e.Message = "Hello." }), "Hello."},
 		{"a message of a trap", "message", trapEvent(), "192.0.2.7 connected to trap port 2222 on web1 (nmap)"},
 		{"a message of a probe", "message", probeEvent(), "2001:db8::7 probed port 3389 of 2001:db8::10 with a syn scan (masscan)"},

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"vft/event"
+	"vft/ipproto"
 )
 
 const flowClass = `"kind":"event","category":["network"],"type":["connection","end"],"action":"flow"`
@@ -54,7 +55,7 @@ func (r record) flowMessage(e *event.Event, f *event.Flow) record {
 	r, given := r.message(e)
 	if !given {
 		r = r.text(first(e.Transport, "IP")).raw(" flow from ").address(e.Src.Addr()).raw(" to ")
-		if hasPorts(e.Transport) {
+		if ipproto.HasPorts(e.Transport) {
 			r = r.raw("port ").uint(uint64(e.Dst.Port())).raw(" of ")
 		}
 		r = r.address(e.Dst.Addr()).raw(": ").uint(f.Packets).raw(plural(f.Packets, " packet", " packets"))

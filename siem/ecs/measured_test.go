@@ -118,7 +118,7 @@ func TestThreatEnds(t *testing.T) {
 			`"source":{"ip":"192.0.2.7"},"destination":{"ip":"198.51.100.10"},"network":{"transport":"tcp","type":"ipv4"},`, "community_id"},
 		{"many connections to one port", "192.0.2.7:0", "198.51.100.10:22", "tcp", `"source":{"ip":"192.0.2.7"},"destination":{"ip":"198.51.100.10","port":22},`, "community_id"},
 		{"one connection", "192.0.2.7:4000", "198.51.100.10:22", "tcp", `"source":{"ip":"192.0.2.7","port":4000},"destination":{"ip":"198.51.100.10","port":22},"network":{"transport":"tcp","type":"ipv4","community_id":"1:`, `"port":0`},
-		{"a flood of every type", "2001:db8::1", "2001:db8::2", "icmp", `"network":{"transport":"ipv6-icmp","type":"ipv6"},`, "community_id"},
+		{"a flood of every type", "2001:db8::1", "2001:db8::2", "ipv6-icmp", `"network":{"transport":"ipv6-icmp","type":"ipv6"},`, "community_id"},
 	} {
 		e := threatEvent()
 		e.Src, e.Dst, e.Transport = ends(c.src), ends(c.dst), c.transport

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"vft/event"
+	"vft/ipproto"
 )
 
 // endpoints writes source, destination, network and related of an event, each
@@ -27,7 +28,7 @@ func (r record) endpoint(name string, a netip.AddrPort, transport string) record
 // end writes the keys of one end.
 func (r record) end(a netip.AddrPort, transport string) record {
 	r = r.key("ip").ip(a.Addr())
-	if hasPorts(transport) {
+	if ipproto.HasPorts(transport) {
 		r = r.key("port").uint(uint64(a.Port()))
 	}
 	return r
@@ -43,10 +44,7 @@ func (r record) network(e *event.Event) record {
 // path writes the transport and the version of IP, as far as they are known.
 func (r record) path(e *event.Event) record {
 	source := e.Src.Addr().Unmap()
-	switch {
-	case e.Transport == "icmp" && source.Is6():
-		r = r.key("transport").raw(`"ipv6-icmp"`)
-	case e.Transport != "":
+	if e.Transport != "" {
 		r = r.key("transport").string(e.Transport)
 	}
 	switch {
@@ -61,7 +59,7 @@ func (r record) path(e *event.Event) record {
 // communityOf writes the Community ID of a transport that has one.
 func (r record) communityOf(e *event.Event) record {
 	source := e.Src.Addr().Unmap()
-	if protocol, ok := protocolNumber(e.Transport, source); ok && source.IsValid() && e.Dst.Addr().IsValid() {
+	if protocol, ok := ipproto.Number(e.Transport); ok && source.IsValid() && e.Dst.Addr().IsValid() {
 		r = r.key("community_id").communityID(protocol, event.Unmap(e.Src), event.Unmap(e.Dst))
 	}
 	return r
@@ -93,8 +91,4 @@ func (r record) address(a netip.Addr) record {
 		return r.raw("an unknown address")
 	}
 	return a.Unmap().WithZone("").AppendTo(r)
-}
-
-func hasPorts(transport string) bool {
-	return transport == "tcp" || transport == "udp" || transport == "sctp"
 }

@@ -1,6 +1,9 @@
 package ecs
 
-import "vft/event"
+import (
+	"vft/event"
+	"vft/ipproto"
+)
 
 const probeClass = `"kind":"event","category":["network","intrusion_detection"],"type":["info"],"action":"probe"`
 
@@ -26,7 +29,7 @@ func (r record) probeMessage(e *event.Event, p *event.Probe) record {
 	r, given := r.message(e)
 	if !given {
 		r = r.address(e.Src.Addr()).raw(" probed ")
-		if hasPorts(e.Transport) {
+		if ipproto.HasPorts(e.Transport) {
 			r = r.raw("port ").uint(uint64(e.Dst.Port())).raw(" of ")
 		}
 		r = r.address(e.Dst.Addr())

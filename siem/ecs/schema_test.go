@@ -182,7 +182,7 @@ func TestRecordsKeepToTheirSchema(t *testing.T) {
 	full := trapEvent()
 	full.Trap = &event.Trap{Late: true, TLS: &event.TLS{SNI: "a", ALPN: []string{"h2"}, Version: "1.3", JA4: "t13d"}, SSH: &event.SSH{Banner: "b", HASSH: "c"}, SYN: &event.SYN{}}
 	icmp := probeEvent()
-	icmp.Transport = "icmp"
+	icmp.Transport = "ipv6-icmp"
 	for _, e := range append(append(events, full, icmp), measured()...) {
 		ecstest.Validate(t, Append(nil, &e, observer))
 		e.Message, e.Tags = "Given.", []string{"noise"}
@@ -204,7 +204,7 @@ func measured() (events []event.Event) {
 			summary.Summary = &event.Summary{}
 		},
 		func(stat, anomaly, threat, flow, summary *event.Event) {
-			anomaly.Transport, threat.Transport, flow.Transport = "icmp", "icmp", "icmp"
+			anomaly.Transport, threat.Transport, flow.Transport = "ipv6-icmp", "ipv6-icmp", "ipv6-icmp"
 			six := netip.MustParseAddrPort("[fe80::1%eth0]:128")
 			anomaly.Src, threat.Src, flow.Src = six, six, six
 			anomaly.Dst, threat.Dst, flow.Dst = six, six, six
