@@ -70,10 +70,12 @@ func runClient(ctx context.Context, p parts) error {
 	linkConfig.SelfTest, linkConfig.Hello = c.host.SelfTest, c.hello
 	c.link = link.NewClient(linkConfig)
 	if live {
-		if c.look, err = newWatcher(p.values, c.log, c.link.Emit); err != nil {
+		if c.look, err = newWatcher(p.values, c.log, level.debug, c.link.Emit); err != nil {
 			return err
 		}
-		c.look.tops.on = level.debug
+		if err := c.look.open(); err != nil {
+			return err
+		}
 	}
 	if err := c.link.Check(); err != nil {
 		return cannotOpen(err)
@@ -95,7 +97,7 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 		var inner group
 		inner.start(stop, func() error { return c.host.Run(trapping) })
 		if c.look != nil {
-			inner.start(stop, func() error { return c.look.runLive(trapping, c.streams.Err, filepath.Join(c.dir, "statistics.json")) })
+			inner.start(stop, func() error { return c.look.run(trapping, c.streams, c.dir, c.log) })
 		}
 		return inner.wait()
 	})

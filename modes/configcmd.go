@@ -7,7 +7,6 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
-	"vft/capture/stat"
 	"vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/modes/config"
@@ -104,19 +103,8 @@ func checkClient(v *config.Values) error {
 
 // checkPackets checks the settings of a host that watches packets.
 func checkPackets(v *config.Values) error {
-	if live, replay := watches(v); live && replay {
-		return v.Invalid("pcapfile", "reads files, --interface captures; choose one")
-	}
-	if _, err := newSieve(v); err != nil {
-		return err
-	}
-	if _, err := stat.Select(config.List[string](v, "stats")); err != nil {
-		return v.Invalid("stats", "%v", err)
-	}
-	if v.Bool("log-packets") && v.Text("log-dir") == "" {
-		return errNoLogDir(v)
-	}
-	return (&watcher{values: v}).detectors(seed())
+	_, err := newWatcher(v, zerolog.Nop(), nil, nil)
+	return err
 }
 
 // checkUnused refuses wrong settings of a watcher also where none runs: who

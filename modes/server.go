@@ -19,6 +19,7 @@ import (
 	rules "vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/engine/fleet"
+	"vft/engine/flows"
 	"vft/link"
 	"vft/modes/config"
 	"vft/siem"
@@ -34,8 +35,9 @@ type server struct {
 	writer *recordWriter
 	fleet  *fleet.Correlator
 	cert   atomic.Pointer[tls.Certificate]
-	flows  *exports    // judges what exporters send
-	ears   *collectors // nil when no flows are collected
+	flows  *flows.Analyzer // judges what exporters send
+
+	collector *flows.Collector // nil when no flows are collected
 }
 
 // runServer is `vft server`.
@@ -80,8 +82,8 @@ func runServer(ctx context.Context, p parts) error {
 	if err != nil {
 		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.values.Text("bind"), opReason(err), bindAdvice(err)))
 	}
-	if s.ears != nil {
-		if err := s.ears.open(); err != nil {
+	if s.collector != nil {
+		if err := openCollector(s.collector, s.log); err != nil {
 			_ = ln.Close()
 			return err
 		}
@@ -130,8 +132,8 @@ func (s *server) run(ctx context.Context, l *link.Server, clients *fleet.Server,
 		var inner group
 		inner.start(stop, func() error { return l.Serve(serving, ln) })
 		inner.start(stop, func() error { return clients.Run(serving, l.Clients) })
-		if s.ears != nil {
-			inner.start(stop, func() error { return s.ears.run(serving) })
+		if s.collector != nil {
+			inner.start(stop, func() error { return runCollector(serving, s.collector, s.log) })
 		}
 		err := inner.wait()
 		clients.Save()
@@ -293,7 +295,7 @@ func (s *server) reload() {
 	}
 	s.level.set(values)
 	s.fleet.SetRules(r)
-	s.flows.reload(sensors)
+	s.flows.Reload(sensors)
 	reportReload(s.log, s.values, values, "rules", "sensors", "log-level", "cert", "key")
 	s.values = values
 }

@@ -8,6 +8,7 @@ import (
 
 	rules "vft/correlate/fleet"
 	"vft/correlate/sensor"
+	"vft/engine/flows"
 	"vft/event"
 	"vft/modes/config"
 	"vft/siem"
@@ -23,10 +24,11 @@ func (s *server) openFlows() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.flows, err = newExports(s.values, definitions, seed(), s.log, s.tell); err != nil {
+	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: flowSettings(s.values), Sensors: definitions, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
+	if err != nil {
 		return err
 	}
-	s.ears = newCollectors(s.values, s.dir, s.log, s.flows)
+	s.collector = newCollector(s.values, s.dir, s.log, s.flows)
 	return nil
 }
 
@@ -61,20 +63,16 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	s.flows, err = newExports(s.values, definitions, [32]byte{}, s.log, func(e event.Event) {
+	settings := flowSettings(s.values)
+	files, err := flows.NewReplay(flows.Config{Settings: settings, Sensors: definitions, Host: hostname(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
 		s.tell(e)
 		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
-	})
+	}})
 	if err != nil {
-		return err
+		return replayed(s.values, &settings.Filter, err)
 	}
-	files, err := newExportReplay(s.values, s.flows)
-	if err != nil {
-		return err
-	}
-	if sensorsOnly {
-		s.flows.detect, s.flows.captured = nil, s.flows.sensors
-		files.keepOwn()
+	if err := files.Open(); err != nil {
+		return cannotOpen(err)
 	}
 	var g group
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
@@ -83,7 +81,9 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 	if s.writer.notify != nil {
 		g.start(stop, func() error { return s.writer.notify.Run(sending) })
 	}
-	err = files.run(reading, s.streams)
+	progress, done := showProgress(s.streams)
+	err = replayed(s.values, &settings.Filter, files.Run(reading, progress, s.streams.Err))
+	done()
 	_ = s.out.Wait(reading, 0)
 	if s.writer.notify != nil {
 		_ = s.writer.notify.Wait(reading, 0)

@@ -3,7 +3,6 @@ package modes
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -11,6 +10,7 @@ import (
 	rules "vft/correlate/fleet"
 	"vft/correlate/sensor"
 	"vft/engine/fleet"
+	"vft/engine/flows"
 	"vft/engine/host"
 	"vft/event"
 	"vft/modes/config"
@@ -29,8 +29,8 @@ type standalone struct {
 	writer *recordWriter
 	fleet  *fleet.Correlator
 
-	flows *exports    // judges what exporters send; nil when nothing of it can come
-	ears  *collectors // nil when no flows are collected
+	flows     *flows.Analyzer  // judges what exporters send
+	collector *flows.Collector // nil when no flows are collected
 }
 
 // runStandalone is `vft standalone`.
@@ -70,28 +70,26 @@ func runStandalone(ctx context.Context, p parts) error {
 	if s.writer.notify, err = newNotifier(p.values, s.log); err != nil {
 		return err
 	}
-	if live || replay {
-		if s.look, err = newWatcher(p.values, s.log, s.tell); err != nil {
+	if replay {
+		return s.replay(ctx, level)
+	}
+	if live {
+		if s.look, err = newWatcher(p.values, s.log, level.debug, s.tell); err != nil {
 			return err
 		}
-		s.look.tops.on = level.debug
+		if err := s.look.open(); err != nil {
+			return err
+		}
 	}
-	random := seed()
-	if replay {
-		random = [32]byte{}
-	}
-	if s.flows, err = newExports(p.values, sensors, random, s.log, s.tell); err != nil {
+	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: flowSettings(p.values), Sensors: sensors, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
+	if err != nil {
 		return err
-	}
-	if replay {
-		s.writer.created = func() time.Time { return time.Time{} }
-		return s.replay(ctx)
 	}
 	if s.host, err = newTraps(p.values, s.dir, s.log, s.emit); err != nil {
 		return err
 	}
-	if s.ears = newCollectors(p.values, s.dir, s.log, s.flows); s.ears != nil {
-		if err := s.ears.open(); err != nil {
+	if s.collector = newCollector(p.values, s.dir, s.log, s.flows); s.collector != nil {
+		if err := openCollector(s.collector, s.log); err != nil {
 			return err
 		}
 	}
@@ -100,18 +98,25 @@ func runStandalone(ctx context.Context, p parts) error {
 }
 
 // replay reads the files and ends when every record is delivered.
-func (s *standalone) replay(ctx context.Context) error {
+func (s *standalone) replay(ctx context.Context, level *levelHook) (err error) {
 	var g group
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
+	s.writer.created = func() time.Time { return time.Time{} }
+	s.look, err = newWatcher(s.values, s.log, level.debug, func(e event.Event) {
+		s.tell(e)
+		s.wait(reading, replayAhead)
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.look.open(); err != nil {
+		return err
+	}
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	s.send(&g, sending, stop)
-	s.look.emit = func(e event.Event) {
-		s.tell(e)
-		s.wait(reading, replayAhead)
-	}
-	err := s.look.replay(reading, s.streams)
+	err = s.look.replay(reading, s.streams)
 	s.wait(reading, 0)
 	stopSending()
 	return errors.Join(err, g.wait())
@@ -195,10 +200,10 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 		var inner group
 		inner.start(stop, func() error { return s.watch(trapping) })
 		if s.look != nil {
-			inner.start(stop, func() error { return s.look.runLive(trapping, s.streams.Err, filepath.Join(s.dir, "statistics.json")) })
+			inner.start(stop, func() error { return s.look.run(trapping, s.streams, s.dir, s.log) })
 		}
-		if s.ears != nil {
-			inner.start(stop, func() error { return s.ears.run(trapping) })
+		if s.collector != nil {
+			inner.start(stop, func() error { return runCollector(trapping, s.collector, s.log) })
 		}
 		return inner.wait()
 	})
@@ -267,9 +272,9 @@ func (s *standalone) reload(level *levelHook) {
 	}
 	level.set(values)
 	s.fleet.SetRules(r)
-	s.flows.reload(sensors)
+	s.flows.Reload(sensors)
 	if s.look != nil && values.Text("sensors") != "" {
-		s.look.exports.judge.reload(sensors)
+		s.look.flows.Reload(sensors)
 	}
 	reportReload(s.log, s.values, values, "rules", "sensors", "log-level")
 	s.values = values

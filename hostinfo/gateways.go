@@ -1,4 +1,5 @@
-package modes
+// Package hostinfo tells what this host knows of its own network.
+package hostinfo
 
 import (
 	"bufio"
@@ -11,9 +12,9 @@ import (
 	"strings"
 )
 
-// gateways returns the IPv4 routers of this host, which are known to be right;
+// Gateways returns the IPv4 routers of this host, which are known to be right;
 // none where the system does not keep them in a file.
-func gateways() []netip.Addr {
+func Gateways() []netip.Addr {
 	file, err := os.Open("/proc/net/route")
 	if err != nil {
 		return nil

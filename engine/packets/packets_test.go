@@ -1,22 +1,21 @@
-package modes
+package packets
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"vft/capture"
+	"vft/correlate/sensor"
+	"vft/engine/flows"
 	"vft/event"
-	"vft/modes/config"
 	"vft/siem/ecs"
 )
 
@@ -24,7 +23,7 @@ import (
 func reference(t testing.TB, name string) string {
 	root := os.Getenv("VFT_CORPUS")
 	if root == "" {
-		root = filepath.Join("..", "..", "shared")
+		root = filepath.Join("..", "..", "..", "shared")
 	}
 	dir := filepath.Join(root, "corpus", name)
 	if _, err := os.Stat(dir); err != nil {
@@ -36,29 +35,48 @@ func reference(t testing.TB, name string) string {
 	return dir
 }
 
-// watcherOf makes a watcher that replays, with the given settings; "-" as file is
-// what the test feeds it.
-func watcherOf(t testing.TB, settings map[string]string, emit event.Emit) *watcher {
+// testSettings are the defaults of a replay; "-" as file is what the test feeds
+// it.
+func testSettings(change ...func(*Settings)) *Settings {
+	s := &Settings{
+		Files: []string{"-"}, Snaplen: 65536, MaxFlows: 1 << 20, LearnPeers: 24 * time.Hour,
+		Statistics: StatisticSettings{Names: []string{"all"}, Period: time.Second, Q: 1e-4, Level: 0.98, NInit: 1000, Depth: 50, MaxExcess: 200, Up: true},
+		Transfers: TransferSettings{Interval: 5 * time.Second, Methods: []string{"diff", "fence", "highrank", "lowrank", "magnitude"}, Sensitivity: 0.1,
+			UpperBound: 100 << 20, LowerBound: math.NaN(), ActiveSize: 1, NSeasons: 4, Threshold: 0.6},
+	}
+	for _, c := range change {
+		c(s)
+	}
+	return s
+}
+
+func shards(n int) func(*Settings) { return func(s *Settings) { s.Shards = n } }
+
+func writeFlows(s *Settings) { s.WriteFlows = true }
+
+// engineOf makes an engine that replays.
+func engineOf(t testing.TB, s *Settings, emit event.Emit) *Engine {
 	t.Helper()
-	flags := map[string]*config.Input{"pcapfile": {Texts: []string{"-"}}}
-	for name, text := range settings {
-		flags[name] = &config.Input{Texts: []string{text}}
-	}
-	none := func(string) (string, bool) { return "", false }
-	v, err := config.Load(config.Source{Options: options, Flags: flags, Env: none, Mode: config.Standalone})
+	definitions, err := sensor.Parse("sensors.yaml", sensor.BuiltIn())
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := newWatcher(v, zerolog.Nop(), emit)
+	own, err := sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off}"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w
+	e, err := New(Config{Settings: s, Host: "h", Emit: emit, Flows: func(emit event.Emit) (FlowAnalyzer, error) {
+		return flows.NewCaptured(flows.Config{Settings: &flows.Settings{WriteFlows: s.WriteFlows, LearnPeers: s.LearnPeers}, Sensors: definitions, Host: "h", Emit: emit}, own, true)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
 }
 
 // records replays a file and returns each record as it would be written, then
 // the totals.
-func records(t testing.TB, path string, settings map[string]string) (lines []string) {
+func records(t testing.TB, path string, settings *Settings) (lines []string) {
 	t.Helper()
 	file, err := os.Open(path)
 	if err != nil {
@@ -68,21 +86,21 @@ func records(t testing.TB, path string, settings map[string]string) (lines []str
 	return recordsOf(t, t.Context(), file, settings)
 }
 
-func recordsOf(t testing.TB, ctx context.Context, in io.Reader, settings map[string]string) (lines []string) {
+func recordsOf(t testing.TB, ctx context.Context, in io.Reader, settings *Settings) (lines []string) {
 	t.Helper()
-	w := watcherOf(t, settings, func(e event.Event) {
-		lines = append(lines, string(ecs.Append(nil, &e, ecs.Observer{Hostname: "h", Version: "v"})))
+	e := engineOf(t, settings, func(found event.Event) {
+		lines = append(lines, string(ecs.Append(nil, &found, ecs.Observer{Hostname: "h", Version: "v"})))
 	})
 	files := capture.File{Paths: []string{"-"}, Stdin: in}
 	var reports []capture.Report
-	w.through(func(to capture.LiveHandler) {
+	e.through(func(to capture.LiveHandler) {
 		reports, _ = files.Run(ctx, func(p *capture.Packet) {
-			if w.sieve.passes(p) {
+			if e.filter.Passes(p) {
 				to.Packet(p)
 			}
 		})
 	})
-	return append(lines, fmt.Sprint(w.alerts, w.shard.Totals().Summary(), w.shard.Flows().Counters(), w.shard.Counters(), reports))
+	return append(lines, fmt.Sprint(e.alerts, e.shard.Totals().Summary(), e.shard.Flows().Counters(), e.shard.Counters(), reports))
 }
 
 // same reports the first line in which two runs differ.
@@ -134,8 +152,8 @@ func TestShardsChangeNothing(t *testing.T) {
 	}
 	kinds, evicted := map[event.Dataset]int{}, 0
 	for _, path := range paths {
-		for _, most := range []string{"1048576", "1024"} {
-			settings := map[string]string{"flows": "true", "emit-stats": "true", "max-flows": most, "shards": "1"}
+		for _, most := range []int{1048576, 1024} {
+			settings := testSettings(shards(1), writeFlows, func(s *Settings) { s.MaxFlows, s.Statistics.Emit = most, true })
 			one := records(t, path, settings)
 			for _, line := range one {
 				for _, kind := range []event.Dataset{event.DatasetThreat, event.DatasetAnomaly, event.DatasetFlow, event.DatasetStat} {
@@ -147,9 +165,9 @@ func TestShardsChangeNothing(t *testing.T) {
 					evicted++
 				}
 			}
-			for _, shards := range []string{"2", "3"} {
-				settings["shards"] = shards
-				same(t, filepath.Base(path)+" with "+shards+" shards", one, records(t, path, settings))
+			for _, n := range []int{2, 3} {
+				settings.Shards = n
+				same(t, fmt.Sprintf("%s with %d shards", filepath.Base(path), n), one, records(t, path, settings))
 			}
 		}
 	}
@@ -161,23 +179,23 @@ func TestShardsChangeNothing(t *testing.T) {
 // A replay that is told to stop ends in order: what was read counts, and the
 // same whatever the number of shards.
 func TestStoppedReplayEndsInOrder(t *testing.T) {
-	data, err := os.ReadFile("../testdata/mixed.pcap")
+	data, err := os.ReadFile("../../testdata/mixed.pcap")
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole := records(t, "../testdata/mixed.pcap", nil)
+	whole := records(t, "../../testdata/mixed.pcap", testSettings())
 	var first []string
-	for _, shards := range []string{"1", "2", "3"} {
+	for n := range 3 {
 		ctx, stop := context.WithCancel(t.Context())
 		in := &stopping{Reader: bytes.NewReader(data), left: len(data) / 2, stop: stop}
-		got := recordsOf(t, ctx, in, map[string]string{"shards": shards, "flows": "true"})
+		got := recordsOf(t, ctx, in, testSettings(shards(n+1), writeFlows))
 		if ctx.Err() == nil {
 			t.Fatal("it was not stopped")
 		}
 		if first == nil {
 			first = got
 		}
-		same(t, shards+" shards", first, got)
+		same(t, fmt.Sprint(n+1, " shards"), first, got)
 	}
 	if len(first) < 10 || first[len(first)-1] == whole[len(whole)-1] {
 		t.Errorf("%d records, in the end %s", len(first), first[len(first)-1])
@@ -199,44 +217,19 @@ func (s *stopping) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A file that breaks off counts up to there.
-func TestBrokenReplayCountsWhatCameBefore(t *testing.T) {
-	data, err := os.ReadFile("../testdata/mixed.pcap")
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(t.TempDir(), "cut.pcap")
-	if err := os.WriteFile(path, data[:len(data)/3], 0o600); err != nil {
-		t.Fatal(err)
-	}
-	var first string
-	for _, shards := range []string{"1", "2", "3"} {
-		state, out, errs := runMain(t, "standalone", "--pcapfile", path, "--flows", "--shards", shards)
-		if state != exitDone || !strings.Contains(errs, "what came before it is counted") || strings.Count(out, `"vft.flow"`) < 10 {
-			t.Errorf("%s shards: state %d, %d bytes of records, %s", shards, state, len(out), errs)
-		}
-		if first == "" {
-			first = out
-		}
-		if out != first {
-			t.Errorf("%s shards: %x, not %x", shards, sha256.Sum256([]byte(out)), sha256.Sum256([]byte(first)))
-		}
-	}
-}
-
 // One busy interval may show more flows than a journal holds.
 func TestManyFlowsInOneInterval(t *testing.T) {
-	const flows = 10 * journalSteps
-	for _, shards := range []string{"1", "2"} {
+	const many = 10 * journalSteps
+	for _, n := range []int{1, 2} {
 		ended := 0
-		w := watcherOf(t, map[string]string{"shards": shards, "flows": "true"}, func(e event.Event) {
-			if e.Dataset == event.DatasetFlow {
+		e := engineOf(t, testSettings(shards(n), writeFlows), func(found event.Event) {
+			if found.Dataset == event.DatasetFlow {
 				ended++
 			}
 		})
 		pkt := &capture.Packet{Link: 101, Wire: 60, Data: syn()}
-		w.through(func(to capture.LiveHandler) {
-			for i := range flows {
+		e.through(func(to capture.LiveHandler) {
+			for i := range many {
 				pkt.Time = int64(1e18) + int64(i)*1000
 				pkt.Data[22], pkt.Data[23] = byte(i>>8), byte(i)
 				to.Packet(pkt)
@@ -244,12 +237,12 @@ func TestManyFlowsInOneInterval(t *testing.T) {
 			for i := range 3 { // intervals close, and all flows time out at once
 				to.Tick(int64(1e18) + int64(i)*100e9)
 			}
-			if shards == "1" && ended != flows { // with two another goroutine tells still
-				t.Errorf("%d of %d flows were told of before the end", ended, flows)
+			if n == 1 && ended != many { // with two another goroutine tells still
+				t.Errorf("%d of %d flows were told of before the end", ended, many)
 			}
 		})
-		if ended != flows {
-			t.Errorf("%s shards: %d of %d flows were told of", shards, ended, flows)
+		if ended != many {
+			t.Errorf("%d shards: %d of %d flows were told of", n, ended, many)
 		}
 	}
 }
@@ -260,12 +253,12 @@ func syn() []byte {
 }
 
 // Packets of flows that are known allocate nothing, on one goroutine or on two.
-func TestWatcherDoesNotAllocate(t *testing.T) {
-	for _, shards := range []string{"1", "2"} {
-		w := watcherOf(t, map[string]string{"shards": shards}, func(event.Event) {})
+func TestEngineDoesNotAllocate(t *testing.T) {
+	for _, n := range []int{1, 2} {
+		e := engineOf(t, testSettings(shards(n)), func(event.Event) {})
 		pkt := &capture.Packet{Time: 1e18, Link: 101, Wire: 60, Data: syn()}
 		pkt.Data[33] = 0x10
-		w.through(func(to capture.LiveHandler) {
+		e.through(func(to capture.LiveHandler) {
 			step := func() {
 				for i := range 20_000 {
 					pkt.Time += 1000
@@ -276,8 +269,8 @@ func TestWatcherDoesNotAllocate(t *testing.T) {
 			for range 20 {
 				step()
 			}
-			if n := testing.AllocsPerRun(5, step); n > 0 {
-				t.Errorf("%s shards: %v allocations in 20,000 packets", shards, n)
+			if allocated := testing.AllocsPerRun(5, step); allocated > 0 {
+				t.Errorf("%d shards: %v allocations in 20,000 packets", n, allocated)
 			}
 		})
 	}

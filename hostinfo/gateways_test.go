@@ -1,4 +1,4 @@
-package modes
+package hostinfo
 
 import (
 	"net/netip"

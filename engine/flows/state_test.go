@@ -1,6 +1,7 @@
-package modes
+package flows
 
 import (
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,7 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/event"
-	"vft/modes/config"
 )
 
 // What is damaged of the state does not keep the rest from being used.
@@ -27,22 +27,22 @@ func TestDamagedExportersState(t *testing.T) {
 		{"the detections are of no version", `{"exporters":[` + strings.Replace(exporter, "%", good, 1) + `],"detections":{},` + pair + `}`, 1, 1, true},
 		{"no JSON", `{"exporters":`, 0, 0, true},
 	} {
-		v := values(t, config.Server, map[string]string{"netflow": "127.0.0.1:2055"})
+		s := &Settings{Listen: []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:2055")}, Workers: 1}
 		dir, log := t.TempDir(), &strings.Builder{}
 		if err := os.WriteFile(filepath.Join(dir, "exporters.json"), []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		x, err := newExports(v, nil, [32]byte{}, zerolog.Nop(), func(event.Event) {})
+		a, err := NewAnalyzer(Config{Settings: s, Emit: func(event.Event) {}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		collectors := newCollectors(v, dir, zerolog.New(log), x)
-		collectors.restore()
+		collector := NewCollector(s, filepath.Join(dir, "exporters.json"), zerolog.New(log), a)
+		collector.restore()
 		templates := 0
-		for e := range collectors.intakes[0].decoder.Exporters() {
+		for e := range collector.workers[0].decoder.Exporters() {
 			templates += e.Templates
 		}
-		if pairs := len(x.moves.leaks.Save().Pairs); templates != c.templates || pairs != c.pairs || (log.Len() > 0) != c.warned {
+		if pairs := len(a.moves.Save().Exfiltration.Pairs); templates != c.templates || pairs != c.pairs || (log.Len() > 0) != c.warned {
 			t.Errorf("%s: %d templates, %d pairs, log %q", c.why, templates, pairs, log)
 		}
 	}

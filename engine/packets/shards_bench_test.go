@@ -1,6 +1,6 @@
 //go:build unix
 
-package modes
+package packets
 
 import (
 	"encoding/binary"
@@ -93,20 +93,20 @@ func (r *rounds) next() {
 // cost is what a replay took for each packet.
 type cost struct{ wall, cpu, allocs float64 }
 
-func replayCost(tb testing.TB, shards string, packets int) cost {
+func replayCost(tb testing.TB, n, packets int) cost {
 	tb.Helper()
-	w := watcherOf(tb, map[string]string{"shards": shards}, func(event.Event) {})
-	files := capture.File{Paths: []string{"-"}, Stdin: newRounds(tb, "../testdata/mixed.pcap", packets)}
+	e := engineOf(tb, testSettings(shards(n)), func(event.Event) {})
+	files := capture.File{Paths: []string{"-"}, Stdin: newRounds(tb, "../../testdata/mixed.pcap", packets)}
 	debug.FreeOSMemory() // of the round before
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin, used := time.Now(), usedTime(tb)
 	var reports []capture.Report
-	w.through(func(to capture.LiveHandler) { reports, _ = files.Run(tb.Context(), to.Packet) })
+	e.through(func(to capture.LiveHandler) { reports, _ = files.Run(tb.Context(), to.Packet) })
 	wall, cpu := time.Since(begin), usedTime(tb)-used
 	runtime.ReadMemStats(&after)
-	n := float64(reports[0].Packets)
-	return cost{float64(wall) / n, float64(cpu) / n, float64(after.Mallocs-before.Mallocs) / n}
+	count := float64(reports[0].Packets)
+	return cost{float64(wall) / count, float64(cpu) / count, float64(after.Mallocs-before.Mallocs) / count}
 }
 
 func usedTime(tb testing.TB) time.Duration {
@@ -128,8 +128,8 @@ func BenchmarkShards(b *testing.B) {
 	const packets = 5_000_000
 	one, two := cost{1e9, 1e9, 1e9}, cost{1e9, 1e9, 1e9}
 	for b.Loop() {
-		one.least(replayCost(b, "1", packets))
-		two.least(replayCost(b, "2", packets))
+		one.least(replayCost(b, 1, packets))
+		two.least(replayCost(b, 2, packets))
 		b.ReportMetric(one.wall, "one-ns/packet")
 		b.ReportMetric(two.wall, "two-ns/packet")
 		b.ReportMetric(one.cpu, "one-cpu-ns/packet")

@@ -1,4 +1,4 @@
-package modes
+package watch
 
 import (
 	"net/netip"
@@ -15,16 +15,16 @@ import (
 func TestTransfersAreNotAhead(t *testing.T) {
 	now := time.Date(2026, 1, 5, 10, 31, 0, 0, time.UTC)
 	var all []event.Event
-	x, err := newExportedTransfers(nil, [32]byte{}, func(e event.Event) { all = append(all, e) })
+	x, err := NewExportedTransfers([32]byte{}, TransfersConfig{}, func(e event.Event) { all = append(all, e) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.advance(now.UnixNano())
-	x.flow(&flow.Record{
+	x.Advance(now.UnixNano())
+	x.Flow(&flow.Record{
 		Key: flow.Key{Src: packet.AddrFrom(netip.MustParseAddr("10.0.0.1")), Dst: packet.AddrFrom(netip.MustParseAddr("198.51.100.1")), Proto: 6, Ports: true},
 		Fwd: flow.Side{Packets: 2 << 20, Bytes: 2 << 30}, First: now.UnixNano(), Last: now.UnixNano(),
 	})
-	x.close()
+	x.Close()
 	if len(all) == 0 || all[0].Threat.Type != "exfiltration" {
 		t.Fatalf("%+v", all)
 	}

@@ -1,20 +1,19 @@
 //go:build unix
 
-package modes
+package flows
 
 import (
 	"net/netip"
+	"syscall"
 	"testing"
 	"time"
-
-	"github.com/rs/zerolog"
 
 	"vft/correlate/sensor"
 	"vft/e2e/exporter"
 	"vft/event"
 )
 
-// exporters are busy routers that send to an intake in this process.
+// exporters are busy routers that send to a worker in this process.
 type exporters struct {
 	all   []*exporter.Exporter
 	from  []netip.AddrPort
@@ -41,18 +40,18 @@ func (x *exporters) fill(now time.Time) (from netip.AddrPort) {
 	return x.from[x.turn]
 }
 
-func exportsOf(tb testing.TB) *exports {
+func workerOf(tb testing.TB, sensorsOnly bool) *worker {
 	tb.Helper()
-	w := watcherOf(tb, nil, func(event.Event) {})
 	definitions, err := sensor.Parse("sensors.yaml", sensor.BuiltIn())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	x, err := newExports(w.values, definitions, [32]byte{1}, zerolog.Nop(), func(event.Event) {})
+	s := &Settings{LearnPeers: 24 * time.Hour}
+	a, err := NewAnalyzer(Config{Settings: s, Sensors: definitions, Random: [32]byte{1}, SensorsOnly: sensorsOnly, Emit: func(event.Event) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return x
+	return newWorker(s, a)
 }
 
 // The exporters are understood in all that they send, and no record costs an
@@ -60,14 +59,14 @@ func exportsOf(tb testing.TB) *exports {
 func TestBusyExporters(t *testing.T) {
 	for _, v := range []exporter.Version{5, 9, 10} {
 		now := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
-		in, from := newIntake(watcherOf(t, nil, func(event.Event) {}).values, exportsOf(t)), newExporters(v, now)
+		w, from := workerOf(t, false), newExporters(v, now)
 		records := uint64(0)
 		batch := func() {
 			addr := from.fill(now)
 			for _, payload := range from.batch {
-				in.datagram(addr, payload, now.UnixNano())
+				w.datagram(addr, payload, now.UnixNano())
 			}
-			in.tick(now.UnixNano())
+			w.tick(now.UnixNano())
 			now = now.Add(time.Millisecond)
 			records += uint64(len(from.batch) * exporter.RecordsPerDatagram)
 		}
@@ -79,8 +78,8 @@ func TestBusyExporters(t *testing.T) {
 			t.Errorf("version %d: %v allocations for a record", v, perRecord)
 		}
 		counts := map[string]uint64{}
-		in.decoder.Counts(func(name string, n uint64) { counts[name] = n })
-		in.to.counts(func(name string, n uint64) { counts[name] = n })
+		w.decoder.Counts(func(name string, n uint64) { counts[name] = n })
+		w.to.Counts(func(name string, n uint64) { counts[name] = n })
 		if counts["records"] != records || counts["sensor_flows"] != records || counts["sequence_lost"] != 0 {
 			t.Errorf("version %d: of %d records: %v", v, records, counts)
 		}
@@ -102,22 +101,19 @@ func BenchmarkCollected(b *testing.B) {
 
 func benchmarkCollected(b *testing.B, v exporter.Version, part string) {
 	now := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
-	in, from := newIntake(watcherOf(b, nil, func(event.Event) {}).values, exportsOf(b)), newExporters(v, now)
-	if part == "sensors" {
-		in.to.detect = nil
-	}
+	w, from := workerOf(b, part == "sensors"), newExporters(v, now)
 	batch := func() time.Duration {
 		addr := from.fill(now)
 		now = now.Add(time.Duration(len(from.batch)*exporter.RecordsPerDatagram) * time.Microsecond)
 		begin, at := usedTime(b), now.UnixNano()
 		for _, payload := range from.batch {
 			if part == "decode" {
-				in.records = in.decoder.Datagram(addr, payload, at, in.records)[:0]
+				w.records = w.decoder.Datagram(addr, payload, at, w.records)[:0]
 			} else {
-				in.datagram(addr, payload, at)
+				w.datagram(addr, payload, at)
 			}
 		}
-		in.tick(at)
+		w.tick(at)
 		return usedTime(b) - begin
 	}
 	const rounds, records = 250, len(from.batch) * exporter.RecordsPerDatagram
@@ -135,4 +131,12 @@ func benchmarkCollected(b *testing.B, v exporter.Version, part string) {
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(best, "ns/record")
 	b.ReportMetric(300, "limit-ns/record")
+}
+
+func usedTime(tb testing.TB) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -1,4 +1,4 @@
-package modes
+package flows
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2/maybe"
@@ -15,6 +16,7 @@ import (
 	"vft/capture/flow"
 	"vft/capture/packet"
 	"vft/correlate/detect"
+	"vft/correlate/watch"
 )
 
 // knownExporters is what collectors keep from one run to the next: templates,
@@ -22,15 +24,15 @@ import (
 type knownExporters struct {
 	Exporters  []export.ExporterState `json:"exporters"`
 	Detections *detect.State          `json:"detections,omitempty"`
-	transfersState
+	watch.TransfersState
 }
 
 // keepEvery is how often what the exporters told is written down.
 const keepEvery = 5 * time.Minute
 
-// restore lets every intake know the exporters of an earlier run: which of them
+// restore lets every worker know the exporters of an earlier run: which of them
 // hears which may have changed.
-func (c *collectors) restore() {
+func (c *Collector) restore() {
 	text, err := os.ReadFile(c.state)
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -43,27 +45,27 @@ func (c *collectors) restore() {
 		err = c.know(known)
 	}
 	if err != nil {
-		c.log.Warn().Msgf("what the exporters told an earlier run is not used wholly: %s", oneLine(err))
+		c.log.Warn().Msgf("what the exporters told an earlier run is not used wholly: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }
 
 // know takes what was kept. What is damaged of it does not keep it from the rest.
-func (c *collectors) know(known knownExporters) (err error) {
-	for _, in := range c.intakes {
-		err = errors.Join(err, in.decoder.Restore(export.State{Exporters: known.Exporters}))
+func (c *Collector) know(known knownExporters) (err error) {
+	for _, w := range c.workers {
+		err = errors.Join(err, w.decoder.Restore(export.State{Exporters: known.Exporters}))
 	}
 	if known.Detections != nil {
-		err = errors.Join(err, c.exports.detect.Restore(*known.Detections))
+		err = errors.Join(err, c.to.detect.Restore(*known.Detections))
 	}
-	return errors.Join(err, c.exports.moves.restore(known.transfersState))
+	return errors.Join(err, c.to.moves.Restore(known.TransfersState))
 }
 
-// save writes down what the intakes noted last.
-func (c *collectors) save() {
-	c.exports.mu.Lock()
-	detections := c.exports.detect.Save()
-	known := knownExporters{merged(c.intakes), &detections, c.exports.moves.save()}
-	c.exports.mu.Unlock()
+// save writes down what the workers noted last.
+func (c *Collector) save() {
+	c.to.mu.Lock()
+	detections := c.to.detect.Save()
+	known := knownExporters{merged(c.workers), &detections, c.to.moves.Save()}
+	c.to.mu.Unlock()
 	text, err := json.Marshal(known)
 	if err == nil {
 		err = maybe.WriteFile(c.state, append(text, '\n'), 0o600)
@@ -73,22 +75,22 @@ func (c *collectors) save() {
 	}
 }
 
-// merged is what all intakes know; of an exporter that several know, what the
+// merged is what all workers know; of an exporter that several know, what the
 // one knows that hears it.
-func merged(intakes []*intake) (all []export.ExporterState) {
+func merged(workers []*worker) (all []export.ExporterState) {
 	type key struct {
 		address netip.Addr
 		domain  uint32
 		version string
 	}
 	at := map[key]int{}
-	for _, in := range intakes {
-		for _, e := range in.known.Exporters {
+	for _, w := range workers {
+		for _, e := range w.known.Exporters {
 			k := key{e.Address, e.Domain, e.Version}
 			if i, twice := at[k]; !twice {
 				at[k] = len(all)
 				all = append(all, e)
-			} else if in.hears(e.Address) {
+			} else if w.hears(e.Address) {
 				all[i] = e
 			}
 		}
@@ -96,9 +98,9 @@ func merged(intakes []*intake) (all []export.ExporterState) {
 	return all
 }
 
-// hears reports whether datagrams of an exporter came to this intake.
-func (in *intake) hears(exporter netip.Addr) bool {
-	for key, e := range in.seen {
+// hears reports whether datagrams of an exporter came to this worker.
+func (w *worker) hears(exporter netip.Addr) bool {
+	for key, e := range w.seen {
 		if key.address == packet.AddrFrom(exporter) && e.Datagrams > 0 {
 			return true
 		}
@@ -107,7 +109,7 @@ func (in *intake) hears(exporter netip.Addr) bool {
 }
 
 // saveOften saves until ctx ends.
-func (c *collectors) saveOften(ctx context.Context) {
+func (c *Collector) saveOften(ctx context.Context) {
 	ticker := time.NewTicker(keepEvery)
 	defer ticker.Stop()
 	for {
@@ -120,32 +122,32 @@ func (c *collectors) saveOften(ctx context.Context) {
 	}
 }
 
-// exporterKey tells exporters of one intake apart.
+// exporterKey tells exporters of one worker apart.
 type exporterKey struct {
 	address, agent packet.Addr
 	domain         uint32
 	version        flow.Version
 }
 
-// look is what an intake does every few seconds: it notes what its exporters
+// look is what a worker does every few seconds: it notes what its exporters
 // told, and what of their data did not come.
-func (in *intake) look(now int64) {
-	in.to.mu.Lock()
-	defer in.to.mu.Unlock()
-	in.known = in.decoder.Save()
-	seen := make(map[exporterKey]export.Exporter, len(in.seen))
-	for e := range in.decoder.Exporters() {
+func (w *worker) look(now int64) {
+	w.to.mu.Lock()
+	defer w.to.mu.Unlock()
+	w.known = w.decoder.Save()
+	seen := make(map[exporterKey]export.Exporter, len(w.seen))
+	for e := range w.decoder.Exporters() {
 		key := exporterKey{e.Address, e.Agent, e.Domain, e.Version}
-		before := in.seen[key]
+		before := w.seen[key]
 		seen[key] = e
 		who := e.Address.Netip().String()
-		in.to.losses.Loss(who, detect.SequenceGaps, more(e.Sent, before.Sent), more(e.Lost, before.Lost), now)
-		in.to.losses.Loss(who, detect.MissingTemplates, more(e.Records, before.Records), more(e.Missing, before.Missing), now)
+		w.to.losses.Loss(who, detect.SequenceGaps, grown(e.Sent, before.Sent), grown(e.Lost, before.Lost), now)
+		w.to.losses.Loss(who, detect.MissingTemplates, grown(e.Records, before.Records), grown(e.Missing, before.Missing), now)
 	}
-	in.seen = seen
-	in.to.losses.Advance(now)
+	w.seen = seen
+	w.to.losses.Advance(now)
 }
 
-// more is by how much a counter grew; it is smaller than before when it began
+// grown is by how much a counter grew; it is smaller than before when it began
 // anew, or when what was missing came late.
-func more(now, before uint64) uint64 { return now - min(now, before) }
+func grown(now, before uint64) uint64 { return now - min(now, before) }

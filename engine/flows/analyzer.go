@@ -1,0 +1,158 @@
+// Package flows is the collection of exported flows: datagrams of exporters are
+// decoded into records, which sensors and detections judge.
+package flows
+
+import (
+	"sync"
+
+	"vft/capture/flow"
+	"vft/correlate/detect"
+	"vft/correlate/sensor"
+	"vft/correlate/watch"
+	"vft/engine/record"
+	"vft/event"
+)
+
+// Analyzer judges flows. Workers decode them, each for itself; then one after
+// the other hands its records over, so that sensors and detections see every
+// record once and in the order of each exporter.
+type Analyzer struct {
+	writeFlows bool
+
+	mu       sync.Mutex // guards what follows
+	out      *record.Writer
+	sensors  *sensor.Set
+	captured *sensor.Set // that look at vft's own flows; may be sensors, or nil
+	losses   *detect.Losses
+	detect   *detect.Detections // nil: sensors only
+	moves    *watch.ExportedTransfers
+	records  uint64
+	findings uint64 // threats and anomalies that fired
+}
+
+// NewAnalyzer opens nothing. Windows run on the times of the flows, held against
+// the clock that Judge and Advance bring: the arrival of the datagrams.
+func NewAnalyzer(c Config) (*Analyzer, error) {
+	s := c.Settings
+	a := &Analyzer{out: record.NewWriter(part(c.Random, 5), c.Host, c.Emit), writeFlows: s.WriteFlows}
+	a.sensors = sensor.New(sensor.Config{Definitions: c.Sensors, Seed: part(c.Random, 6), Emit: a.deliver})
+	a.losses = detect.NewLosses(detect.Config{Seed: part(c.Random, 8), Emit: a.deliver})
+	if c.SensorsOnly {
+		return a, nil
+	}
+	var err error
+	a.moves, err = watch.NewExportedTransfers(part(c.Random, 2), watch.TransfersConfig{
+		Home: s.Home, ExfiltrationSeed: part(c.Random, 4), WeeklySeed: part(c.Random, 9),
+	}, a.deliver)
+	if err != nil {
+		return nil, err
+	}
+	a.detect = detect.New(detect.Config{Seed: part(c.Random, 7), Home: s.Home, Emit: a.deliver, Exported: a.moves.Flow})
+	a.detect.Learn(s.LearnPeers)
+	return a, nil
+}
+
+// judge takes the records that a worker decoded until now.
+func (a *Analyzer) judge(records []flow.Record, now int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clock(now)
+	for i := range records {
+		r := &records[i]
+		if a.detect != nil {
+			a.detect.Flow(r)
+		}
+		a.sensors.Flow(r)
+		if a.writeFlows {
+			a.out.Write(record.ExportedFlow(r))
+		}
+	}
+	a.records += uint64(len(records))
+}
+
+// clock tells that it is now; a.mu is held.
+func (a *Analyzer) clock(now int64) {
+	for _, s := range a.sets() {
+		s.Advance(now)
+	}
+	a.losses.Advance(now)
+	if a.detect != nil {
+		a.detect.Advance(now)
+		a.moves.Advance(now)
+	}
+}
+
+// flow takes a flow of vft's own capture that ended.
+func (a *Analyzer) flow(r *flow.Record) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.captured != nil {
+		a.captured.Flow(r)
+	}
+}
+
+// loss takes how much of what was sent to an address the kernel had and dropped.
+func (a *Analyzer) loss(observer string, received, dropped uint64, now int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.losses.Loss(observer, detect.KernelDrops, received, dropped, now)
+}
+
+// advance lets time pass while no record comes.
+func (a *Analyzer) advance(now int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.clock(now)
+}
+
+// Reload changes the sensors; those that stay as they were keep their windows.
+func (a *Analyzer) Reload(definitions sensor.Definitions) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sensors.Reload(definitions)
+}
+
+// sets are the sensors of both kinds of flows.
+func (a *Analyzer) sets() []*sensor.Set {
+	if a.captured == nil || a.captured == a.sensors {
+		return []*sensor.Set{a.sensors}
+	}
+	return []*sensor.Set{a.sensors, a.captured}
+}
+
+// close resolves what is open.
+func (a *Analyzer) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.sets() {
+		s.Close()
+	}
+	a.losses.Close()
+	if a.detect != nil {
+		a.detect.Close() // which tells a.moves of the last flows
+		a.moves.Close()
+	}
+}
+
+// deliver is where all that sensors and detections find leaves, in order; a.mu
+// is held.
+func (a *Analyzer) deliver(e event.Event) {
+	if record.Fires(&e) {
+		a.findings++
+	}
+	a.out.Write(e)
+}
+
+// Counts yields the counters of sensors and detections. Any goroutine may ask.
+func (a *Analyzer) Counts(yield func(name string, value uint64)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.sets() {
+		s.Counts(yield)
+	}
+	a.losses.Counts(yield)
+	if a.detect != nil {
+		a.detect.Counts(yield)
+		a.moves.Counts(yield)
+	}
+}

@@ -1,0 +1,60 @@
+package flows
+
+import (
+	"vft/capture/flow"
+	"vft/capture/packet"
+	"vft/correlate/sensor"
+)
+
+// Captured judges the flows of a capture: its own by sensors, and in a replay
+// also those that exporters tell of in its packets. It is a
+// packets.FlowAnalyzer.
+type Captured struct {
+	*Analyzer
+	worker *worker // nil: live
+	which  exportFilter
+}
+
+// NewCaptured builds what judges the flows of a capture. Own are the sensors that
+// look at its own flows; nil means those of the Config. Of what exporters send
+// only a replay knows.
+func NewCaptured(c Config, own sensor.Definitions, replay bool) (*Captured, error) {
+	c.SensorsOnly = !replay
+	a, err := NewAnalyzer(c)
+	if err != nil {
+		return nil, err
+	}
+	a.captured = a.sensors
+	if own != nil {
+		a.captured = sensor.New(sensor.Config{Definitions: own, Seed: part(c.Random, 10), Emit: a.deliver})
+	}
+	out := &Captured{Analyzer: a, which: newExportFilter(c.Settings)}
+	if replay {
+		out.worker = newWorker(c.Settings, a)
+	}
+	return out, nil
+}
+
+// Packet takes a packet of a replay.
+func (c *Captured) Packet(p *packet.Parsed, now int64) { c.worker.packet(&c.which, p, now) }
+
+// Flow takes a flow that ended.
+func (c *Captured) Flow(r *flow.Record) { c.flow(r) }
+
+// Loss takes how many packets the kernel had and dropped since the last call.
+func (c *Captured) Loss(observer string, received, dropped uint64, now int64) {
+	c.loss(observer, received, dropped, now)
+}
+
+// Advance lets time pass.
+func (c *Captured) Advance(now int64) { c.advance(now) }
+
+// Close resolves what is open.
+func (c *Captured) Close() { c.close() }
+
+// DecoderCounts yields what was decoded of the packets of a replay.
+func (c *Captured) DecoderCounts(yield func(name string, n uint64)) {
+	if c.worker != nil {
+		c.worker.counts(yield)
+	}
+}

@@ -1,0 +1,75 @@
+package packets
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"vft/capture"
+	"vft/event"
+)
+
+// Replay reads capture files; a Progress of theirs is called. Everything runs on
+// the time of the packets, so that the same files give the same records. The
+// busiest flows and the totals are written to out in words.
+func (e *Engine) Replay(ctx context.Context, progress func(done, total int64), out io.Writer) error {
+	files := &capture.File{Paths: e.settings.Files, Progress: progress}
+	var reports []capture.Report
+	var err error
+	e.through(func(to capture.LiveHandler) {
+		reports, err = files.Run(ctx, func(p *capture.Packet) {
+			if e.filter.Passes(p) {
+				to.Packet(p)
+			}
+		})
+	})
+	e.closePackets()
+	if ctx.Err() != nil {
+		err = nil // told to stop: what was read counts
+	}
+	for i := range reports {
+		reports[i].LogTo(e.log)
+	}
+	if err == nil {
+		err = e.filter.Err()
+	}
+	e.all.write(out)
+	e.summarise(out, reports)
+	return err
+}
+
+// summarise writes the vft.summary record, and the same in words.
+func (e *Engine) summarise(out io.Writer, reports []capture.Report) {
+	totals := e.shard.Totals()
+	sum := &event.Summary{Packets: totals.Packets, Bytes: totals.Bytes, Alerts: e.alerts, Counters: map[string]uint64{}}
+	sum.First, sum.Last = capture.Span(reports)
+	sum.Seconds = sum.Last.Sub(sum.First).Seconds()
+	for _, c := range totals.Summary() {
+		sum.Counters[c.Name] = c.Value
+	}
+	sum.Flows, sum.Malformed = e.shard.Flows().Counters().Started, sum.Counters["malformed"]
+	sum.Counters["filtered"] = e.filter.Dropped()
+	e.flows.DecoderCounts(func(name string, n uint64) { sum.Counters[name] = n })
+	e.out.Write(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
+	fmt.Fprintf(out, "%d packets, %d bytes, %d flows in %.3f s of capture; %d malformed, %d alerts\n",
+		sum.Packets, sum.Bytes, sum.Flows, sum.Seconds, sum.Malformed, sum.Alerts)
+}
+
+// TrafficCounts yields what a vft.summary would say of the packets. Of what is
+// distinct only exact counts are told, which live are those of little traffic.
+func (e *Engine) TrafficCounts(yield func(name string, n uint64)) {
+	totals := e.shard.Totals()
+	yield("packets", totals.Packets)
+	yield("bytes", totals.Bytes)
+	yield("flows", e.shard.Flows().Counters().Started)
+	yield("filtered", e.filter.Dropped())
+	for _, c := range totals.Summary() {
+		if totals.Exact() || !strings.HasPrefix(c.Name, "unique_") {
+			yield(c.Name, c.Value)
+		}
+	}
+}
+
+// CaptureCounts yields what the kernel had of a live capture.
+func (e *Engine) CaptureCounts(yield func(name string, n uint64)) { e.live.Counts(yield) }
