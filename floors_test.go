@@ -33,6 +33,7 @@ var floor = map[string]int{
 	"capture/export":         1,
 	"capture/process":        1,
 	"traps":                  1,
+	"incident":               1,
 	"correlate/fleet":        1,
 	"correlate/watch":        1,
 	"correlate/detect":       1,

@@ -32,6 +32,8 @@ type Anomaly struct {
 	Methods     map[string]float64 `json:"methods,omitempty"` // probability by method (anomalyzer)
 	Series      []float64          `json:"series,omitempty"`  // what the anomalyzer judged, newest last
 	Reason      string             `json:"reason,omitempty"`  // "new normal", ...
+	Severity    int                `json:"severity,omitempty"`
+	Incident    string             `json:"incident,omitempty"` // id of the one that it belongs to
 }
 
 // Threat is what a detection or a sensor found.
@@ -45,7 +47,8 @@ type Threat struct {
 	Severity int            `json:"severity"`           // 0 to 100
 	Start    time.Time      `json:"start"`
 	End      time.Time      `json:"end"`
-	Details  map[string]any `json:"details,omitempty"` // scan, ports, attacked_hosts, count, value, threshold, window_s, ...; what encoding/json can write
+	Incident string         `json:"incident,omitempty"` // id of the one that it belongs to
+	Details  map[string]any `json:"details,omitempty"`  // scan, ports, attacked_hosts, count, value, threshold, window_s, ...; what encoding/json can write
 }
 
 // Flow is a flow that ended, by itself or by a time-out.

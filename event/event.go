@@ -170,12 +170,16 @@ type Alert struct {
 	Reason      string       `json:"reason,omitempty"`    // why this state: "raised", "stronger rule", "quiet", "joined ID", ...
 	Events      []ID         `json:"events,omitempty"`    // at most 20
 	Technique   string       `json:"technique,omitempty"` // MITRE ATT&CK id
+	Victims     []netip.Addr `json:"victims,omitempty"`   // hosts that it was done to
+	Findings    []string     `json:"findings,omitempty"`  // ids of its findings, as vft.threat.episode has them
 }
 
-// Match is one rule that holds for an incident.
+// Match is one fleet rule that holds for an incident, or one type of finding in it.
 type Match struct {
 	ID        string        `json:"id"`
-	Value     float64       `json:"value"` // largest seen
+	Unit      string        `json:"unit,omitempty"`    // of Value and Threshold
+	Message   string        `json:"message,omitempty"` // what was seen, in one sentence
+	Value     float64       `json:"value"`             // largest seen
 	Threshold float64       `json:"threshold"`
 	Window    time.Duration `json:"window"` // nanoseconds; 0 when the rule has none
 	Since     time.Time     `json:"since"`

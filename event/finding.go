@@ -13,7 +13,7 @@ import (
 // A detector that goes on seeing the same tells it again, not more often than
 // once a second, with what is new since it last did.
 type Finding struct {
-	Type   string `json:"type"`             // vft.threat.type, the id of a fleet rule, "statistic" or "transfer"
+	Type   string `json:"type,omitempty"`   // vft.threat.type, the id of a fleet rule, "statistic" or "transfer"; empty: it only adds to an open incident
 	Sensor string `json:"sensor,omitempty"` // the detection, sensor or rule that says so
 	Key    string `json:"key,omitempty"`    // tells findings of one type and party apart; mostly empty
 
@@ -29,7 +29,21 @@ type Finding struct {
 	Victims  []netip.Addr `json:"victims,omitempty"`  // seen since the last telling
 	Ports    []uint16     `json:"ports,omitempty"`    // of the victims, seen since the last telling
 	Client   string       `json:"client,omitempty"`   // the host that saw it; the server stamps it from the connection
+	Clients  []string     `json:"clients,omitempty"`  // other hosts that saw it too
 	Observer string       `json:"observer,omitempty"` // exporter or interface that saw it
+
+	// By and Party say what it is about when that is not Offender: a port, a
+	// client, what vft cannot see.
+	By    AlertKind `json:"by,omitempty"`
+	Party string    `json:"party,omitempty"`
+
+	// Rule says that Type is a rule over events that are records already: it is
+	// told only in the incident. Event is the one that made it hold.
+	Rule  bool `json:"rule,omitempty"`
+	Event ID   `json:"event,omitzero"`
+
+	// Notice says that it is a first sign only: it gives way to what explains it.
+	Notice bool `json:"notice,omitempty"`
 
 	// Src and Dst are the ends of the one flow that it is about, if it is.
 	Src       netip.AddrPort `json:"src,omitzero"`
@@ -41,10 +55,14 @@ type Finding struct {
 	Usual     *float64      `json:"usual,omitempty"`     // nil: not known
 	Unit      string        `json:"unit,omitempty"`      // of the three: "ports", "hosts", "packets/s", "bytes", "failed logins"
 	Window    time.Duration `json:"window,omitempty"`    // in which it was measured
-	Count     uint64        `json:"count,omitempty"`     // observations that it stands for; 0 is 1
+	Count     uint64        `json:"count,omitempty"`     // new observations that it stands for; 0: only more is known of the old ones
 
 	Severity int      `json:"severity"` // 0 to 100
 	Evidence Evidence `json:"evidence,omitempty"`
+
+	Title       string `json:"title,omitempty"` // of the Type; empty: the room incident knows it
+	Description string `json:"description,omitempty"`
+	Technique   string `json:"technique,omitempty"` // MITRE ATT&CK id; empty: the room incident knows it
 
 	Scan    string   `json:"scan,omitempty"`    // technique of a scan: "syn", "connect", "fin", ...
 	Tool    string   `json:"tool,omitempty"`    // recognised program
@@ -60,5 +78,5 @@ type Detail struct {
 }
 
 // Find takes a Finding to the next part. It must neither block for long nor keep
-// the slices.
-type Find func(Finding)
+// the Finding or its slices.
+type Find func(*Finding)

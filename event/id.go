@@ -29,6 +29,18 @@ func (g *IDs) Next(t time.Time) ID {
 	return id
 }
 
+// MarshalBinary returns where the maker stands, so that UnmarshalBinary goes on
+// with the same IDs.
+func (g *IDs) MarshalBinary() ([]byte, error) { return g.random.MarshalBinary() }
+
+// UnmarshalBinary goes on where MarshalBinary was called.
+func (g *IDs) UnmarshalBinary(b []byte) error {
+	if g.random == nil {
+		g.random = rand.NewChaCha8([32]byte{})
+	}
+	return g.random.UnmarshalBinary(b)
+}
+
 // IsZero reports whether id names nothing.
 func (id ID) IsZero() bool { return id == ID{} }
 

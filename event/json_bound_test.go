@@ -70,14 +70,14 @@ func (e *Event) measured(t *rapid.T, word func(string) string, moment func(strin
 		}
 		e.Anomaly = &Anomaly{word("detector"), word("statistic"), AlertState(word("state")), number("value"), number("threshold"), number("probability"),
 			word("side"), time.Duration(rapid.Int64().Draw(t, "window")), word("episode"), moment("start"), moment("end"), count("count"), count("bytes"),
-			methods, nonEmpty(rapid.SliceOfN(rapid.Float64Range(-1e9, 1e9), 0, 5).Draw(t, "series")), word("reason")}
+			methods, nonEmpty(rapid.SliceOfN(rapid.Float64Range(-1e9, 1e9), 0, 5).Draw(t, "series")), word("reason"), rapid.IntRange(0, 100).Draw(t, "severity"), word("incident")}
 	case 2:
 		details := rapid.MapOfN(text, anyJSON(MaxNested), 0, 5).Draw(t, "details")
 		if len(details) == 0 {
 			details = nil
 		}
 		e.Threat = &Threat{word("type"), word("observer"), word("offender"), word("sensor"), AlertState(word("state")), word("episode"),
-			rapid.Int().Draw(t, "severity"), moment("start"), moment("end"), details}
+			rapid.Int().Draw(t, "severity"), moment("start"), moment("end"), word("incident"), details}
 	case 3:
 		e.Flow = &Flow{count("1"), count("2"), count("3"), count("4"), count("5"), count("6"), count("7"), moment("start"), moment("end"),
 			rapid.Uint8().Draw(t, "flags"), word("ended"), word("exporter"), word("version"), rapid.Uint32().Draw(t, "sampling"), count("8"), count("9")}
