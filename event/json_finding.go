@@ -9,10 +9,19 @@ import (
 // MaxParties is how many addresses or ports a list of a Finding has at most.
 const MaxParties = 64
 
+// maxClients is how many other clients a Finding names at most.
+const maxClients = 8
+
 func (f *Finding) bound() {
 	f.Type, f.Sensor, f.Key, f.Name = boundName(f.Type), boundName(f.Sensor), boundName(f.Key), boundName(f.Name)
 	f.Client, f.Observer, f.Transport = boundName(f.Client), boundName(f.Observer), boundName(f.Transport)
 	f.Unit, f.Scan, f.Tool = boundName(f.Unit), boundName(f.Scan), boundName(f.Tool)
+	f.By, f.Party, f.Title, f.Technique = AlertKind(boundName(string(f.By))), boundName(f.Party), boundName(f.Title), boundName(f.Technique)
+	f.Description = boundText(f.Description, MaxText)
+	f.Clients = slices.Clone(f.Clients[:min(len(f.Clients), maxClients)])
+	for i := range f.Clients {
+		f.Clients[i] = boundName(f.Clients[i])
+	}
 	f.Time, f.Since = writableTime(f.Time), writableTime(f.Since)
 	f.Offender, f.Sources, f.Victims = boundAddr(f.Offender), boundAddrs(f.Sources), boundAddrs(f.Victims)
 	f.Ports = boundList(f.Ports)
