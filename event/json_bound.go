@@ -59,6 +59,7 @@ func (s *Stat) bound() {
 func (a *Anomaly) bound() {
 	a.Detector, a.Statistic, a.State = boundName(a.Detector), boundName(a.Statistic), boundName(a.State)
 	a.Side, a.Episode, a.Reason = boundName(a.Side), boundName(a.Episode), boundText(a.Reason, MaxText)
+	a.Incident, a.Severity = boundName(a.Incident), max(0, min(a.Severity, 100))
 	a.Value, a.Threshold, a.Probability = finite(a.Value), finite(a.Threshold), finite(a.Probability)
 	a.Start, a.End = writableTime(a.Start), writableTime(a.End)
 	b := budget(detailBudget)
@@ -72,7 +73,7 @@ func (a *Anomaly) bound() {
 func (t *Threat) bound() {
 	t.Type, t.Observer, t.Offender = boundName(t.Type), boundName(t.Observer), boundName(t.Offender)
 	t.Sensor, t.State, t.Episode = boundName(t.Sensor), boundName(t.State), boundName(t.Episode)
-	t.Start, t.End = writableTime(t.Start), writableTime(t.End)
+	t.Start, t.End, t.Incident = writableTime(t.Start), writableTime(t.End), boundName(t.Incident)
 	b := budget(detailBudget)
 	t.Details = boundMap(&b, t.Details, MaxKeys, func(v any) (any, bool) { return b.value(v, MaxNested) })
 }
