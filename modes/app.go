@@ -13,14 +13,14 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // Main runs the vft that args ask for (args[0] is the name it was started
 // under) and returns its exit state. Everything that goes wrong is one line on
 // stderr.
 func Main(ctx context.Context, args []string, build Build, s Streams) int {
-	a := &app{build: build, streams: s, inputs: map[string]*config.Input{}}
+	a := &app{build: build, streams: s, inputs: map[string]*settings.Input{}}
 	err := a.cli().RunContext(ctx, fileLast(aliased(args)))
 	if err != nil {
 		fmt.Fprintf(s.Err, "vft: %s\n", oneLine(err))
@@ -32,8 +32,8 @@ func Main(ctx context.Context, args []string, build Build, s Streams) int {
 type app struct {
 	build    Build
 	streams  Streams
-	inputs   map[string]*config.Input // shared by the flags before and after the subcommand
-	defaults map[string]string        // what the name vft was started under changes
+	inputs   map[string]*settings.Input // shared by the flags before and after the subcommand
+	defaults map[string]string          // what the name vft was started under changes
 }
 
 // aliased turns the names vft-server and vft-client, as program or as first
@@ -60,12 +60,12 @@ func (a *app) cli() *cli.App {
 		Name: "vft", Usage: "network anomaly detection", HideHelp: true, HideVersion: true,
 		Writer: a.streams.Out, ErrWriter: a.streams.Err, ExitErrHandler: stop, OnUsageError: usage,
 		CustomAppHelpTemplate: overview,
-		Flags:                 append(a.flags(config.All), helpFlag(), versionFlag()),
+		Flags:                 append(a.flags(settings.All), helpFlag(), versionFlag()),
 		Action:                a.noCommand,
 		Commands: []*cli.Command{
-			a.mode("server", config.Server, runServer),
-			a.mode("client", config.Client, runClient),
-			a.mode("standalone", config.Standalone, runStandalone),
+			a.mode("server", settings.ServerMode, runServer),
+			a.mode("client", settings.ClientMode, runClient),
+			a.mode("standalone", settings.StandaloneMode, runStandalone),
 			a.configCommand(),
 			a.sensorsCommand(),
 			{Name: "version", Flags: []cli.Flag{&cli.BoolFlag{Name: "json"}}, Action: a.version},
@@ -93,15 +93,14 @@ func eachCommand(commands []*cli.Command, visit func(*cli.Command)) {
 // flags makes a flag of each name of each option of the mode. Every name
 // writes into the one Input of its option, so a flag means the same before and
 // after the subcommand and under each of its names.
-func (a *app) flags(mode config.Mode, without ...string) []cli.Flag {
+func (a *app) flags(mode settings.Mode, without ...string) []cli.Flag {
 	var flags []cli.Flag
-	for i := range options {
-		o := &options[i]
+	for _, o := range settings.Options() {
 		if o.Modes&mode == 0 || slices.Contains(without, o.Name) {
 			continue
 		}
 		if a.inputs[o.Name] == nil {
-			a.inputs[o.Name] = &config.Input{IsBool: o.Kind.Bool}
+			a.inputs[o.Name] = &settings.Input{IsBool: o.Value.Bool}
 		}
 		for _, name := range o.Flags() {
 			flags = append(flags, &cli.GenericFlag{Name: name, Value: a.inputs[o.Name]})
@@ -131,13 +130,13 @@ func (a *app) unlessVersion(action cli.ActionFunc) cli.ActionFunc {
 
 // parts is what a mode is started with.
 type parts struct {
-	build   Build
-	streams Streams
-	values  *config.Values
-	reload  func() (*config.Values, error) // reads the configuration again
+	build    Build
+	streams  Streams
+	settings *settings.Settings
+	reload   func() (*settings.Settings, error) // reads the configuration again
 }
 
-func (a *app) mode(name string, mode config.Mode, run func(context.Context, parts) error) *cli.Command {
+func (a *app) mode(name string, mode settings.Mode, run func(context.Context, parts) error) *cli.Command {
 	alias := "vft-" + name
 	return &cli.Command{
 		Name: name, Aliases: []string{alias},
@@ -149,24 +148,24 @@ func (a *app) mode(name string, mode config.Mode, run func(context.Context, part
 			if c.Command.HasName(alias) && slices.Contains(c.Lineage()[1].Args().Slice()[:1], alias) {
 				a.defaults = map[string]string{"bind": "0.0.0.0:9999"}
 			}
-			values, err := a.load(mode)
+			s, err := a.load(mode)
 			if err != nil {
 				return err
 			}
-			reload := func() (*config.Values, error) { return a.load(mode) }
-			return run(c.Context, parts{a.build, a.streams, values, reload})
+			reload := func() (*settings.Settings, error) { return a.load(mode) }
+			return run(c.Context, parts{a.build, a.streams, s, reload})
 		},
 	}
 }
 
-func (a *app) load(mode config.Mode) (*config.Values, error) {
+func (a *app) load(mode settings.Mode) (*settings.Settings, error) {
 	if a.defaults == nil {
 		a.defaults = map[string]string{}
 	}
 	if dir, err := defaultDataDir(a.streams.Env); err == nil {
 		a.defaults["data-dir"] = dir // else dataDir says why there is none
 	}
-	return config.Load(config.Source{Options: options, Flags: a.inputs, Env: a.streams.Env, Mode: mode, Changes: a.defaults})
+	return settings.Load(settings.Source{Flags: a.inputs, Env: a.streams.Env, Mode: mode, Changes: a.defaults})
 }
 
 func (a *app) noCommand(c *cli.Context) error {

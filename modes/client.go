@@ -15,7 +15,7 @@ import (
 	"vft/engine/host"
 	"vft/event"
 	"vft/link"
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // client is the running graph of `vft client`.
@@ -34,22 +34,21 @@ type client struct {
 func runClient(ctx context.Context, p parts) error {
 	c := &client{parts: p}
 	var level *levelHook
-	c.log, level = newLog(p.streams, p.values)
-	if p.values.Bool("list-connections") {
+	c.log, level = newLog(p.streams, p.settings)
+	if p.settings.ListConnections {
 		return listConnections(ctx, p)
 	}
-	live, replay := watches(p.values)
-	if replay {
-		return errClientReplay(p.values)
+	if p.settings.Replay() {
+		return errClientReplay(p.settings)
 	}
 	linkConfig, err := c.linkConfig()
 	if err != nil {
 		return err
 	}
-	if err := checkUnused(p.values); err != nil {
+	if err := checkUnused(p.settings); err != nil {
 		return err
 	}
-	base, err := dataDir(p.values, p.streams.Env)
+	base, err := dataDir(p.settings, p.streams.Env)
 	if err != nil {
 		return err
 	}
@@ -63,14 +62,14 @@ func runClient(ctx context.Context, p parts) error {
 	if linkConfig.Secret != nil {
 		warnShort(c.log, "the secret", linkConfig.Secret())
 	}
-	if c.host, err = newTraps(p.values, dir, c.log, c.emit); err != nil {
+	if c.host, err = newTraps(p.settings, dir, c.log, c.emit); err != nil {
 		return err
 	}
 	linkConfig.OnDeal, linkConfig.Traps = c.host.Deal, c.host.Ports
 	linkConfig.SelfTest, linkConfig.Hello = c.host.SelfTest, c.hello
 	c.link = link.NewClient(linkConfig)
-	if live {
-		if c.look, err = newWatcher(p.values, c.log, level.debug, c.link.Emit); err != nil {
+	if p.settings.Live() {
+		if c.look, err = newWatcher(p.settings, c.log, level.debug, c.link.Emit); err != nil {
 			return err
 		}
 		if err := c.look.open(); err != nil {
@@ -118,7 +117,7 @@ func reloadLevel(p parts, log zerolog.Logger, level *levelHook) {
 		return
 	}
 	level.set(values)
-	reportReload(log, p.values, values, "log-level")
+	reportReload(log, p.settings, values)
 }
 
 // emit hands a hit to the link, unless the server wants none of its source.
@@ -136,38 +135,38 @@ func (c *client) emit(e event.Event) {
 
 // linkConfig reads what the flags say of the server and how to trust it.
 func (c *client) linkConfig() (link.ClientConfig, error) {
-	v := c.values
-	out := link.ClientConfig{Server: v.Text("server"), Plaintext: !v.Bool("ssl"), Log: c.log}
+	v := c.settings
+	out := link.ClientConfig{Server: v.Client.Server, Plaintext: !v.Link.TLS, Log: c.log}
 	// Who gives a secret wants it tried, also where the server knows this client.
-	out.Insist = v.Text("secret") != "" || v.Text("secret-file") != ""
+	out.Insist = v.Link.Secret != "" || v.Link.SecretFile != ""
 	out.OnIgnore = func(all []netip.Prefix) { c.ignore.Store(&all) }
-	if text := v.Text("join"); text != "" {
+	if text := v.Client.Join; text != "" {
 		join, err := link.ParseJoin(text)
 		if err != nil {
-			return out, v.Invalid("join", "%v", err)
+			return out, v.Invalid(&v.Client.Join, "%v", err)
 		}
 		out.Join = &join
-		if !v.Given("server") {
+		if !v.Given(&v.Client.Server) {
 			out.Server = join.Addr()
 		}
 	}
-	if out.Plaintext && !v.Bool("allow-plaintext") && !isLoopback(out.Server) {
-		return out, v.Invalid("ssl", "plain text to %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", out.Server)
+	if out.Plaintext && !v.Link.AllowPlaintext && !isLoopback(out.Server) {
+		return out, v.Invalid(&v.Link.TLS, "plain text to %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", out.Server)
 	}
-	if file := v.Text("cert"); file != "" {
+	if file := v.Link.Cert; file != "" {
 		if out.Plaintext {
-			return out, v.Invalid("ssl", "says plain text, but --cert asks for TLS; drop one of them")
+			return out, v.Invalid(&v.Link.TLS, "says plain text, but --cert asks for TLS; drop one of them")
 		}
 		var err error
 		if out.Trust, err = readCertificates(file); err != nil {
-			return out, v.Invalid("cert", "%v", err)
+			return out, v.Invalid(&v.Link.Cert, "%v", err)
 		}
 	}
 	return out, checkSecretFile(v)
 }
 
-func errClientReplay(v *config.Values) error {
-	return v.Invalid("pcapfile", "is for vft standalone; a client reports what happens now")
+func errClientReplay(v *settings.Settings) error {
+	return v.Invalid(&v.Packets.Files, "is for vft standalone; a client reports what happens now")
 }
 
 func readCertificates(file string) (all []*x509.Certificate, err error) {
@@ -195,10 +194,10 @@ func readCertificates(file string) (all []*x509.Certificate, err error) {
 // directory. For a server on this machine it is made when there is none: the
 // server uses the same file, whoever comes first.
 func (c *client) secret(dir, server string, joins bool) func() string {
-	if secret := c.values.Text("secret"); secret != "" {
+	if secret := c.settings.Link.Secret; secret != "" {
 		return func() string { return secret }
 	}
-	file := c.values.Text("secret-file")
+	file := c.settings.Link.SecretFile
 	if file == "" && joins {
 		return nil
 	}
@@ -223,7 +222,7 @@ func (c *client) hello() link.Hello {
 	open, failed := c.host.Ports()
 	return link.Hello{
 		Version: c.build.Version, Hostname: hostname(), Addresses: ownAddresses(),
-		Traps: open, Failed: failed, Want: c.host.Want(), Pool: config.List[uint16](c.values, "trap-pool"),
+		Traps: open, Failed: failed, Want: c.host.Want(), Pool: c.settings.Traps.Pool,
 		Features: []string{"traps"},
 	}
 }

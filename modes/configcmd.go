@@ -9,13 +9,13 @@ import (
 
 	"vft/correlate/fleet"
 	"vft/correlate/sensor"
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // configCommand is `vft config check|show [server|client|standalone]`.
 func (a *app) configCommand() *cli.Command {
-	verb := func(name string, run func(*cli.Context, config.Mode) error, flags func(config.Mode) []cli.Flag) *cli.Command {
-		of := func(name string, mode config.Mode) *cli.Command {
+	verb := func(name string, run func(*cli.Context, settings.Mode) error, flags func(settings.Mode) []cli.Flag) *cli.Command {
+		of := func(name string, mode settings.Mode) *cli.Command {
 			return &cli.Command{Name: name, Flags: append(flags(mode), helpFlag()), CustomHelpTemplate: overview, HideHelp: true,
 				Action: func(c *cli.Context) error {
 					if c.Args().Present() {
@@ -24,15 +24,15 @@ func (a *app) configCommand() *cli.Command {
 					return run(c, mode)
 				}}
 		}
-		command := of(name, config.All)
-		command.Subcommands = []*cli.Command{of("server", config.Server), of("client", config.Client), of("standalone", config.Standalone)}
+		command := of(name, settings.All)
+		command.Subcommands = []*cli.Command{of("server", settings.ServerMode), of("client", settings.ClientMode), of("standalone", settings.StandaloneMode)}
 		return command
 	}
 	return &cli.Command{
 		Name: "config",
 		Subcommands: []*cli.Command{
-			verb("check", a.checkConfig, func(m config.Mode) []cli.Flag { return a.flags(m) }),
-			verb("show", a.showConfig, func(m config.Mode) []cli.Flag {
+			verb("check", a.checkConfig, func(m settings.Mode) []cli.Flag { return a.flags(m) }),
+			verb("show", a.showConfig, func(m settings.Mode) []cli.Flag {
 				return append(a.flags(m, "rules", "sensors"), &cli.BoolFlag{Name: "rules"}, &cli.BoolFlag{Name: "sensors"})
 			}),
 		},
@@ -44,21 +44,21 @@ func (a *app) configCommand() *cli.Command {
 
 // checkConfig does every check that the mode itself does before it opens
 // anything.
-func (a *app) checkConfig(_ *cli.Context, mode config.Mode) error {
+func (a *app) checkConfig(_ *cli.Context, mode settings.Mode) error {
 	v, err := a.load(mode)
 	if err != nil {
 		return err
 	}
 	for _, check := range []struct {
-		modes config.Mode
-		run   func(*config.Values) error
+		modes settings.Mode
+		run   func(*settings.Settings) error
 	}{
-		{config.Server | config.Standalone, func(v *config.Values) error { _, err := loadRules(v); return err }},
-		{config.Server | config.Standalone, func(v *config.Values) error { _, err := loadSensors(v); return err }},
-		{config.Server | config.Standalone, func(v *config.Values) error { _, err := newNotifier(v, zerolog.Nop()); return err }},
-		{config.Standalone, func(v *config.Values) error { _, err := destinations(v); return err }},
-		{config.Hosts, func(v *config.Values) error { _, err := trapSettings(v); return err }},
-		{config.Hosts, checkPackets},
+		{settings.ServerMode | settings.StandaloneMode, func(v *settings.Settings) error { _, err := loadRules(v); return err }},
+		{settings.ServerMode | settings.StandaloneMode, func(v *settings.Settings) error { _, err := loadSensors(v); return err }},
+		{settings.ServerMode | settings.StandaloneMode, func(v *settings.Settings) error { _, err := newNotifier(v, zerolog.Nop()); return err }},
+		{settings.StandaloneMode, func(v *settings.Settings) error { _, err := destinations(v); return err }},
+		{settings.Hosts, func(v *settings.Settings) error { _, err := trapSettings(v); return err }},
+		{settings.Hosts, checkPackets},
 	} {
 		if err == nil && check.modes&mode != 0 {
 			err = check.run(v)
@@ -68,9 +68,9 @@ func (a *app) checkConfig(_ *cli.Context, mode config.Mode) error {
 	// the mode is named.
 	switch {
 	case err != nil:
-	case mode == config.Server:
+	case mode == settings.ServerMode:
 		err = checkServer(v)
-	case mode == config.Client:
+	case mode == settings.ClientMode:
 		err = checkClient(v)
 	}
 	if err == nil {
@@ -80,11 +80,11 @@ func (a *app) checkConfig(_ *cli.Context, mode config.Mode) error {
 }
 
 // checkServer checks what only a server has.
-func checkServer(v *config.Values) error {
+func checkServer(v *settings.Settings) error {
 	if err := checkTLS(v); err != nil {
 		return err
 	}
-	if v.Text("cert") != "" {
+	if v.Link.Cert != "" {
 		if _, err := readKeyPair(v); err != nil {
 			return err
 		}
@@ -93,34 +93,32 @@ func checkServer(v *config.Values) error {
 }
 
 // checkClient checks what only a client has.
-func checkClient(v *config.Values) error {
-	if _, replay := watches(v); replay {
+func checkClient(v *settings.Settings) error {
+	if v.Replay() {
 		return errClientReplay(v)
 	}
-	_, err := (&client{parts: parts{values: v}}).linkConfig()
+	_, err := (&client{parts: parts{settings: v}}).linkConfig()
 	return err
 }
 
 // checkPackets checks the settings of a host that watches packets.
-func checkPackets(v *config.Values) error {
+func checkPackets(v *settings.Settings) error {
 	_, err := newWatcher(v, zerolog.Nop(), nil, nil)
 	return err
 }
 
 // checkUnused refuses wrong settings of a watcher also where none runs: who
 // gives them will want them one day.
-func checkUnused(v *config.Values) error {
-	for i := range captureOptions {
-		if v.Given(captureOptions[i].Name) {
-			return checkPackets(v)
-		}
+func checkUnused(v *settings.Settings) error {
+	if v.GivenCapture() {
+		return checkPackets(v)
 	}
 	return nil
 }
 
 // showConfig prints every value and where it came from, a JSON object a line;
 // with --rules the built-in rules, with --sensors the built-in sensors.
-func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
+func (a *app) showConfig(c *cli.Context, mode settings.Mode) error {
 	for _, at := range c.Lineage() { // these flags may stand before and after the mode
 		for name, text := range map[string]func() []byte{"rules": fleet.DefaultRulesText, "sensors": sensor.BuiltIn} {
 			if at.Command != nil && at.Command.Name != "" && at.Bool(name) {
@@ -133,7 +131,7 @@ func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
 	if err != nil {
 		return err
 	}
-	for _, setting := range v.All() {
+	for _, setting := range v.Show() {
 		if err := writeLine(a.streams.Out, setting); err != nil {
 			return err
 		}
@@ -142,14 +140,14 @@ func (a *app) showConfig(c *cli.Context, mode config.Mode) error {
 }
 
 // loadRules reads the rules that --rules names, or the built-in ones.
-func loadRules(v *config.Values) (fleet.Rules, error) {
-	path := v.Text("rules")
+func loadRules(v *settings.Settings) (fleet.Rules, error) {
+	path := v.Rules
 	if path == "" {
 		return fleet.DefaultRules(), nil
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return fleet.Rules{}, v.Invalid("rules", "cannot read %s: %v; vft config show --rules prints a file to start from", path, pathReason(err))
+		return fleet.Rules{}, v.Invalid(&v.Rules, "cannot read %s: %v; vft config show --rules prints a file to start from", path, pathReason(err))
 	}
 	rules, err := fleet.ParseRules(path, text)
 	if err != nil {

@@ -9,9 +9,9 @@ import (
 // listConnections prints every connection of this host with the process that
 // holds it.
 func listConnections(ctx context.Context, p parts) error {
-	method, err := process.ParseMethod(p.values.Text("process"))
+	method, err := process.ParseMethod(p.settings.Packets.Process)
 	if err != nil {
-		return p.values.Invalid("process", "%v", err)
+		return p.settings.Invalid(&p.settings.Packets.Process, "%v", err)
 	}
 	lookup := process.New(process.Config{Method: method})
 	defer lookup.Close()
@@ -19,7 +19,7 @@ func listConnections(ctx context.Context, p parts) error {
 	if err != nil {
 		return cannotOpen(err)
 	}
-	if p.values.Bool("json") {
+	if p.settings.JSON {
 		for _, c := range all {
 			if err := writeLine(p.streams.Out, c); err != nil {
 				return err

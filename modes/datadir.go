@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"runtime"
 
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // dataDir makes the data directory, mode 0700, and returns its path.
-func dataDir(v *config.Values, env func(string) (string, bool)) (string, error) {
-	dir := v.Text("data-dir")
+func dataDir(v *settings.Settings, env func(string) (string, bool)) (string, error) {
+	dir := v.DataDir
 	if dir == "" {
 		var err error
 		if dir, err = defaultDataDir(env); err != nil {

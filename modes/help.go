@@ -7,7 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 const overview = `vft finds who touches what nobody should touch.
@@ -30,10 +30,10 @@ a variable (--trap-ports: VFT_TRAP_PORTS) and a key of the --config file.
 vft server --help (client, standalone) lists them.
 `
 
-var helpModes = map[string]config.Mode{
-	"server": config.Server, "vft-server": config.Server,
-	"client": config.Client, "vft-client": config.Client,
-	"standalone": config.Standalone,
+var helpModes = map[string]settings.Mode{
+	"server": settings.ServerMode, "vft-server": settings.ServerMode,
+	"client": settings.ClientMode, "vft-client": settings.ClientMode,
+	"standalone": settings.StandaloneMode,
 }
 
 // help prints the overview, or the options of the command that is named.
@@ -47,12 +47,12 @@ func (a *app) help(c *cli.Context) error {
 }
 
 // modeHelp lists the options of a mode.
-func modeHelp(command string, mode config.Mode) string {
+func modeHelp(command string, mode settings.Mode) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "vft %s [flags]\n\n", command)
-	for i := range options {
-		if o := &options[i]; o.Modes&mode != 0 {
-			fmt.Fprintf(&b, "  %s\n        %s%s\n", flagNames(o), o.Usage, defaultText(o))
+	for _, o := range settings.Options() {
+		if o.Modes&mode != 0 {
+			fmt.Fprintf(&b, "  %s\n        %s%s\n", flagNames(&o), o.Usage, defaultText(&o))
 		}
 	}
 	return b.String()
@@ -60,7 +60,7 @@ func modeHelp(command string, mode config.Mode) string {
 
 // flagNames are the flags of an option, its own name last. That underscores
 // mean dashes is left out.
-func flagNames(o *config.Option) string {
+func flagNames(o *settings.Option) string {
 	var names []string
 	for _, alias := range o.Aliases {
 		dash := "--"
@@ -72,7 +72,7 @@ func flagNames(o *config.Option) string {
 	return strings.Join(append(names, "--"+o.Name), ", ")
 }
 
-func defaultText(o *config.Option) string {
+func defaultText(o *settings.Option) string {
 	switch {
 	case o.Default == "":
 		return ""

@@ -8,15 +8,15 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // newLog returns the log of a run, for people on a terminal, JSON otherwise,
 // and what changes its level while it runs.
-func newLog(s Streams, v *config.Values) (zerolog.Logger, *levelHook) {
+func newLog(s Streams, v *settings.Settings) (zerolog.Logger, *levelHook) {
 	level := &levelHook{}
 	level.set(v)
-	format := v.Text("log-format")
+	format := v.Log.Format
 	if format == "auto" {
 		format = "json"
 		if isatty.IsTerminal(s.Err.Fd()) {
@@ -34,8 +34,8 @@ func newLog(s Streams, v *config.Values) (zerolog.Logger, *levelHook) {
 // while others log. What has no level is always written.
 type levelHook struct{ least atomic.Int32 }
 
-func (h *levelHook) set(v *config.Values) {
-	level, _ := zerolog.ParseLevel(v.Text("log-level")) // checked by its kind
+func (h *levelHook) set(v *settings.Settings) {
+	level, _ := zerolog.ParseLevel(v.Log.Level) // checked by its kind
 	h.least.Store(int32(level))
 }
 

@@ -9,18 +9,18 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // sensorsCommand is `vft sensors test FILE --pcapfile CAPTURE`.
 func (a *app) sensorsCommand() *cli.Command {
 	test := &cli.Command{
-		Name: "test", Flags: append(a.flags(config.Server), helpFlag()), CustomHelpTemplate: overview, HideHelp: true,
+		Name: "test", Flags: append(a.flags(settings.ServerMode), helpFlag()), CustomHelpTemplate: overview, HideHelp: true,
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return badUsage(errors.New("which sensors? vft sensors test FILE --pcapfile CAPTURE"))
 			}
-			v, err := a.load(config.Server)
+			v, err := a.load(settings.ServerMode)
 			if err != nil {
 				return err
 			}
@@ -47,11 +47,11 @@ func fileLast(args []string) []string {
 
 // testSensors shows what the sensors of a file would have found in captures: in
 // the exported flows in them, and in the flows of their packets.
-func (a *app) testSensors(ctx context.Context, v *config.Values, path string) error {
-	if len(config.List[string](v, "pcapfile")) == 0 {
+func (a *app) testSensors(ctx context.Context, v *settings.Settings, path string) error {
+	if len(v.Packets.Files) == 0 {
 		return badUsage(errors.New("in which capture? vft sensors test FILE --pcapfile CAPTURE"))
 	}
-	s := &server{parts: parts{build: a.build, streams: a.streams, values: v}}
+	s := &server{parts: parts{build: a.build, streams: a.streams, settings: v}}
 	s.log, _ = newLog(a.streams, v)
 	definitions, err := readSensors(path, func(err error) error {
 		return badUsage(fmt.Errorf("cannot read %s: %v; vft config show --sensors prints a file to start from", path, err))

@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -21,7 +20,7 @@ import (
 	"vft/engine/fleet"
 	"vft/engine/flows"
 	"vft/link"
-	"vft/modes/config"
+	"vft/modes/settings"
 	"vft/siem"
 )
 
@@ -43,8 +42,8 @@ type server struct {
 // runServer is `vft server`.
 func runServer(ctx context.Context, p parts) error {
 	s := &server{parts: p}
-	s.log, s.level = newLog(p.streams, p.values)
-	if len(config.List[string](p.values, "pcapfile")) > 0 {
+	s.log, s.level = newLog(p.streams, p.settings)
+	if len(p.settings.Packets.Files) > 0 {
 		return s.replay(ctx)
 	}
 	r, err := s.prepare()
@@ -68,7 +67,7 @@ func runServer(ctx context.Context, p parts) error {
 		return err
 	}
 	clients := fleet.NewServer(fleet.Settings{
-		Dir: s.dir, Heartbeat: p.values.Duration("heartbeat"), Events: p.values.Bool("events"),
+		Dir: s.dir, Heartbeat: p.settings.Fleet.Heartbeat, Events: p.settings.Fleet.Events,
 		Now: time.Now, Random: newRandom(), Log: s.log,
 	}, s.fleet)
 	link, err := s.newLink(r, clients)
@@ -78,9 +77,9 @@ func runServer(ctx context.Context, p parts) error {
 	if err := link.Check(); err != nil {
 		return cannotOpen(err)
 	}
-	ln, err := listen(p.values.Text("bind"))
+	ln, err := listen(p.settings.Server.Bind)
 	if err != nil {
-		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.values.Text("bind"), opReason(err), bindAdvice(err)))
+		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.settings.Server.Bind, opReason(err), bindAdvice(err)))
 	}
 	if s.collector != nil {
 		if err := openCollector(s.collector, s.log); err != nil {
@@ -95,7 +94,7 @@ func runServer(ctx context.Context, p parts) error {
 // listen opens exactly the address: 0.0.0.0 is IPv4 alone, which for the net
 // package would be IPv6 too.
 func listen(bind string) (net.Listener, error) {
-	host, _, _ := config.SplitHostPort(bind)
+	host, _, _ := settings.SplitHostPort(bind)
 	network := "tcp"
 	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
 		network = "tcp4"
@@ -105,13 +104,13 @@ func listen(bind string) (net.Listener, error) {
 
 // prepare does what opens no address.
 func (s *server) prepare() (r rules.Rules, err error) {
-	if err = checkTLS(s.values); err != nil {
+	if err = checkTLS(s.settings); err != nil {
 		return r, err
 	}
-	if r, err = loadRules(s.values); err != nil {
+	if r, err = loadRules(s.settings); err != nil {
 		return r, err
 	}
-	s.dir, err = dataDir(s.values, s.streams.Env)
+	s.dir, err = dataDir(s.settings, s.streams.Env)
 	return r, err
 }
 
@@ -153,7 +152,7 @@ func (s *server) run(ctx context.Context, l *link.Server, clients *fleet.Server,
 
 // newLink builds the server's end of the link.
 func (s *server) newLink(r rules.Rules, clients *fleet.Server) (*link.Server, error) {
-	secret, err := serverSecret(s.values, s.dir)
+	secret, err := serverSecret(s.settings, s.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +163,7 @@ func (s *server) newLink(r rules.Rules, clients *fleet.Server) (*link.Server, er
 	warnShort(s.log, "the secret", secret)
 	warnShort(s.log, "the token of the join string", token)
 	config := link.ServerConfig{
-		Secret: secret, Dir: s.dir, Log: s.log, Interval: s.values.Duration("heartbeat"),
+		Secret: secret, Dir: s.dir, Log: s.log, Interval: s.settings.Fleet.Heartbeat,
 		Token:     func(id string) (string, bool) { return token, id == link.TokenID(token) },
 		Hello:     clients.Hello,
 		Accept:    clients.Accept,
@@ -172,8 +171,8 @@ func (s *server) newLink(r rules.Rules, clients *fleet.Server) (*link.Server, er
 		Gone:      clients.Gone,
 		Ignore:    func() []netip.Prefix { return ignoredSources(r) },
 	}
-	if s.values.Bool("ssl") {
-		if err := s.loadCertificate(); err != nil {
+	if s.settings.Link.TLS {
+		if err := s.loadCertificate(s.settings); err != nil {
 			return nil, err
 		}
 		config.Certificate = s.cert.Load
@@ -282,12 +281,8 @@ func (s *server) reload() {
 	if err == nil {
 		r, err = loadRules(values)
 	}
-	if err == nil && s.cert.Load() != nil && values.Text("cert") != "" {
-		old := s.values
-		s.values = values
-		if err = s.loadCertificate(); err != nil {
-			s.values = old
-		}
+	if err == nil && s.cert.Load() != nil && values.Link.Cert != "" {
+		err = s.loadCertificate(values)
 	}
 	if err != nil {
 		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
@@ -296,20 +291,13 @@ func (s *server) reload() {
 	s.level.set(values)
 	s.fleet.SetRules(r)
 	s.flows.Reload(sensors)
-	reportReload(s.log, s.values, values, "rules", "sensors", "log-level", "cert", "key")
-	s.values = values
+	reportReload(s.log, s.settings, values)
 }
 
 // reportReload says which changed settings hold from now on and which need a
 // restart.
-func reportReload(log zerolog.Logger, old, new *config.Values, live ...string) {
-	var later []string
-	for _, name := range old.Differences(new) {
-		if !strings.Contains(" "+strings.Join(live, " ")+" ", " "+name+" ") {
-			later = append(later, name)
-		}
-	}
-	if len(later) > 0 {
+func reportReload(log zerolog.Logger, running, read *settings.Settings) {
+	if later := running.Restart(read); len(later) > 0 {
 		log.Warn().Strs("settings", later).Msg("reloaded; these settings need a restart")
 		return
 	}

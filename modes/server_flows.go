@@ -10,25 +10,25 @@ import (
 	"vft/correlate/sensor"
 	"vft/engine/flows"
 	"vft/event"
-	"vft/modes/config"
+	"vft/modes/settings"
 	"vft/siem"
 )
 
 // openFlows builds what collects and judges exported flows, and what tells a
 // broker of threats. It opens nothing.
 func (s *server) openFlows() (err error) {
-	if s.writer.notify, err = newNotifier(s.values, s.log); err != nil {
+	if s.writer.notify, err = newNotifier(s.settings, s.log); err != nil {
 		return err
 	}
-	definitions, err := loadSensors(s.values)
+	definitions, err := loadSensors(s.settings)
 	if err != nil {
 		return err
 	}
-	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: flowSettings(s.values), Sensors: definitions, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
+	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
 	if err != nil {
 		return err
 	}
-	s.collector = newCollector(s.values, s.dir, s.log, s.flows)
+	s.collector = newCollector(s.settings, s.dir, s.log, s.flows)
 	return nil
 }
 
@@ -41,7 +41,7 @@ func (s *server) tell(e event.Event) {
 // replay judges the exported flows in capture files and ends when every record
 // is delivered. Nothing is listened on.
 func (s *server) replay(ctx context.Context) error {
-	definitions, err := loadSensors(s.values)
+	definitions, err := loadSensors(s.settings)
 	if err != nil {
 		return err
 	}
@@ -56,20 +56,19 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 	s.fleet = newCorrelator(rules.DefaultRules(), s.writer)
 	s.writer.created = func() time.Time { return time.Time{} }
 	if !sensorsOnly { // a trial tells nobody else
-		s.writer.notify, err = newNotifier(s.values, s.log)
+		s.writer.notify, err = newNotifier(s.settings, s.log)
 	}
 	if err != nil {
 		return err
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	settings := flowSettings(s.values)
-	files, err := flows.NewReplay(flows.Config{Settings: settings, Sensors: definitions, Host: hostname(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
+	files, err := flows.NewReplay(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Host: hostname(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
 		s.tell(e)
 		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
 	}})
 	if err != nil {
-		return replayed(s.values, &settings.Filter, err)
+		return s.settings.Placed(err)
 	}
 	if err := files.Open(); err != nil {
 		return cannotOpen(err)
@@ -82,7 +81,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 		g.start(stop, func() error { return s.writer.notify.Run(sending) })
 	}
 	progress, done := showProgress(s.streams)
-	err = replayed(s.values, &settings.Filter, files.Run(reading, progress, s.streams.Err))
+	err = s.settings.Placed(files.Run(reading, progress, s.streams.Err))
 	done()
 	_ = s.out.Wait(reading, 0)
 	if s.writer.notify != nil {
@@ -93,13 +92,13 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 }
 
 // loadSensors reads the sensors that --sensors names beside the built-in ones.
-func loadSensors(v *config.Values) (sensor.Definitions, error) {
-	path := v.Text("sensors")
+func loadSensors(v *settings.Settings) (sensor.Definitions, error) {
+	path := v.Sensors
 	if path == "" {
 		return sensor.Parse("sensors.yaml", sensor.BuiltIn())
 	}
 	return readSensors(path, func(err error) error {
-		return v.Invalid("sensors", "cannot read %s: %v; vft config show --sensors prints a file to start from", path, err)
+		return v.Invalid(&v.Sensors, "cannot read %s: %v; vft config show --sensors prints a file to start from", path, err)
 	})
 }
 

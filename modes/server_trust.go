@@ -7,29 +7,29 @@ import (
 	"time"
 
 	"vft/link"
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // checkTLS holds the flags about TLS against each other.
-func checkTLS(v *config.Values) error {
-	cert, key := v.Text("cert") != "", v.Text("key") != ""
+func checkTLS(v *settings.Settings) error {
+	cert, key := v.Link.Cert != "", v.Server.Key != ""
 	switch {
-	case v.Bool("ssl") && v.Given("ssl") && !cert && !key:
-		return v.Invalid("ssl", "needs --cert and --key; without --ssl the server makes its own certificate")
+	case v.Link.TLS && v.Given(&v.Link.TLS) && !cert && !key:
+		return v.Invalid(&v.Link.TLS, "needs --cert and --key; without --ssl the server makes its own certificate")
 	case cert && !key:
-		return v.Invalid("cert", "needs --key too: the private key of that certificate")
+		return v.Invalid(&v.Link.Cert, "needs --key too: the private key of that certificate")
 	case key && !cert:
-		return v.Invalid("key", "needs --cert too: the certificate of that key")
-	case cert && !v.Bool("ssl"):
-		return v.Invalid("ssl", "says plain text, but --cert and --key ask for TLS; drop one of them")
-	case !v.Bool("ssl") && !v.Bool("allow-plaintext") && !isLoopback(v.Text("bind")):
-		return v.Invalid("ssl", "plain text on %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", v.Text("bind"))
+		return v.Invalid(&v.Server.Key, "needs --cert too: the certificate of that key")
+	case cert && !v.Link.TLS:
+		return v.Invalid(&v.Link.TLS, "says plain text, but --cert and --key ask for TLS; drop one of them")
+	case !v.Link.TLS && !v.Link.AllowPlaintext && !isLoopback(v.Server.Bind):
+		return v.Invalid(&v.Link.TLS, "plain text on %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", v.Server.Bind)
 	}
 	return nil
 }
 
 func isLoopback(hostport string) bool {
-	host, _, err := config.SplitHostPort(hostport)
+	host, _, err := settings.SplitHostPort(hostport)
 	if err != nil {
 		return false
 	}
@@ -38,9 +38,9 @@ func isLoopback(hostport string) bool {
 }
 
 // loadCertificate reads --cert and --key, or makes and keeps an own one.
-func (s *server) loadCertificate() error {
-	if s.values.Text("cert") != "" {
-		cert, err := readKeyPair(s.values)
+func (s *server) loadCertificate(from *settings.Settings) error {
+	if from.Link.Cert != "" {
+		cert, err := readKeyPair(from)
 		if err != nil {
 			return err
 		}
@@ -51,7 +51,7 @@ func (s *server) loadCertificate() error {
 	for _, p := range ownAddresses() {
 		hosts = append(hosts, p.Addr().String())
 	}
-	if host, _, err := config.SplitHostPort(s.values.Text("bind")); err == nil && host != "" {
+	if host, _, err := settings.SplitHostPort(from.Server.Bind); err == nil && host != "" {
 		hosts = append(hosts, host)
 	}
 	cert, err := link.LoadOrMakeCertificate(s.dir, append(hosts, "127.0.0.1", "::1"), time.Now())
@@ -63,37 +63,37 @@ func (s *server) loadCertificate() error {
 }
 
 // readKeyPair reads --cert and --key.
-func readKeyPair(v *config.Values) (tls.Certificate, error) {
-	certFile, keyFile := v.Text("cert"), v.Text("key")
+func readKeyPair(v *settings.Settings) (tls.Certificate, error) {
+	certFile, keyFile := v.Link.Cert, v.Server.Key
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return cert, v.Invalid("cert", "cannot load %s and %s: %v; both must be PEM files that belong together", certFile, keyFile, err)
+		return cert, v.Invalid(&v.Link.Cert, "cannot load %s and %s: %v; both must be PEM files that belong together", certFile, keyFile, err)
 	}
 	return cert, nil
 }
 
 // checkSecretFile reads --secret-file, when it counts.
-func checkSecretFile(v *config.Values) error {
-	file := v.Text("secret-file")
-	if file == "" || v.Text("secret") != "" {
+func checkSecretFile(v *settings.Settings) error {
+	file := v.Link.SecretFile
+	if file == "" || v.Link.Secret != "" {
 		return nil
 	}
 	if _, err := link.ReadSecret(file); err != nil {
-		return v.Invalid("secret-file", "%v", err)
+		return v.Invalid(&v.Link.SecretFile, "%v", err)
 	}
 	return nil
 }
 
 // serverSecret is --secret, what --secret-file holds, or what was made at the
 // first start.
-func serverSecret(v *config.Values, dir string) (string, error) {
-	if secret := v.Text("secret"); secret != "" {
+func serverSecret(v *settings.Settings, dir string) (string, error) {
+	if secret := v.Link.Secret; secret != "" {
 		return secret, nil
 	}
-	if file := v.Text("secret-file"); file != "" {
+	if file := v.Link.SecretFile; file != "" {
 		secret, err := link.ReadSecret(file)
 		if err != nil {
-			return "", v.Invalid("secret-file", "%v", err)
+			return "", v.Invalid(&v.Link.SecretFile, "%v", err)
 		}
 		return secret, nil
 	}

@@ -13,7 +13,7 @@ import (
 	"vft/engine/flows"
 	"vft/engine/host"
 	"vft/event"
-	"vft/modes/config"
+	"vft/modes/settings"
 	"vft/siem"
 )
 
@@ -37,29 +37,28 @@ type standalone struct {
 func runStandalone(ctx context.Context, p parts) error {
 	s := &standalone{parts: p}
 	var level *levelHook
-	s.log, level = newLog(p.streams, p.values)
-	if p.values.Bool("list-connections") {
+	s.log, level = newLog(p.streams, p.settings)
+	if p.settings.ListConnections {
 		return listConnections(ctx, p)
 	}
-	targets, err := destinations(p.values)
+	targets, err := destinations(p.settings)
 	if err != nil {
 		return err
 	}
-	r, err := loadRules(p.values)
+	r, err := loadRules(p.settings)
 	if err != nil {
 		return err
 	}
-	sensors, err := loadSensors(p.values)
+	sensors, err := loadSensors(p.settings)
 	if err != nil {
 		return err
 	}
-	live, replay := watches(p.values)
-	if !replay { // which keeps nothing
-		if s.dir, err = dataDir(p.values, p.streams.Env); err != nil {
+	if !p.settings.Replay() { // which keeps nothing
+		if s.dir, err = dataDir(p.settings, p.streams.Env); err != nil {
 			return err
 		}
 	}
-	if err := checkUnused(p.values); err != nil {
+	if err := checkUnused(p.settings); err != nil {
 		return err
 	}
 	if err := s.openOuts(targets); err != nil {
@@ -67,28 +66,28 @@ func runStandalone(ctx context.Context, p parts) error {
 	}
 	s.writer = newRecordWriter(p.build, s.outs)
 	s.fleet = newCorrelator(r, s.writer)
-	if s.writer.notify, err = newNotifier(p.values, s.log); err != nil {
+	if s.writer.notify, err = newNotifier(p.settings, s.log); err != nil {
 		return err
 	}
-	if replay {
+	if p.settings.Replay() {
 		return s.replay(ctx, level)
 	}
-	if live {
-		if s.look, err = newWatcher(p.values, s.log, level.debug, s.tell); err != nil {
+	if p.settings.Live() {
+		if s.look, err = newWatcher(p.settings, s.log, level.debug, s.tell); err != nil {
 			return err
 		}
 		if err := s.look.open(); err != nil {
 			return err
 		}
 	}
-	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: flowSettings(p.values), Sensors: sensors, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
+	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: &p.settings.Flows, Sensors: sensors, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
 	if err != nil {
 		return err
 	}
-	if s.host, err = newTraps(p.values, s.dir, s.log, s.emit); err != nil {
+	if s.host, err = newTraps(p.settings, s.dir, s.log, s.emit); err != nil {
 		return err
 	}
-	if s.collector = newCollector(p.values, s.dir, s.log, s.flows); s.collector != nil {
+	if s.collector = newCollector(p.settings, s.dir, s.log, s.flows); s.collector != nil {
 		if err := openCollector(s.collector, s.log); err != nil {
 			return err
 		}
@@ -103,7 +102,7 @@ func (s *standalone) replay(ctx context.Context, level *levelHook) (err error) {
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	s.writer.created = func() time.Time { return time.Time{} }
-	s.look, err = newWatcher(s.values, s.log, level.debug, func(e event.Event) {
+	s.look, err = newWatcher(s.settings, s.log, level.debug, func(e event.Event) {
 		s.tell(e)
 		s.wait(reading, replayAhead)
 	})
@@ -153,16 +152,16 @@ func (s *standalone) tell(e event.Event) {
 }
 
 // destinations reads --dest.
-func destinations(v *config.Values) (targets []siem.Target, err error) {
-	for _, text := range config.List[string](v, "dest") {
+func destinations(v *settings.Settings) (targets []siem.Target, err error) {
+	for _, text := range v.Output.Destinations {
 		target, err := siem.Parse(text)
 		if err != nil {
-			return nil, v.Invalid("dest", "%v", err)
+			return nil, v.Invalid(&v.Output.Destinations, "%v", err)
 		}
 		targets = append(targets, target)
 	}
 	if len(targets) == 0 {
-		return nil, v.Invalid("dest", "names no destination; stdout:// is one")
+		return nil, v.Invalid(&v.Output.Destinations, "names no destination; stdout:// is one")
 	}
 	return targets, nil
 }
@@ -273,9 +272,8 @@ func (s *standalone) reload(level *levelHook) {
 	level.set(values)
 	s.fleet.SetRules(r)
 	s.flows.Reload(sensors)
-	if s.look != nil && values.Text("sensors") != "" {
+	if s.look != nil && values.Sensors != "" {
 		s.look.flows.Reload(sensors)
 	}
-	reportReload(s.log, s.values, values, "rules", "sensors", "log-level")
-	s.values = values
+	reportReload(s.log, s.settings, values)
 }

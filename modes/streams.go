@@ -10,7 +10,7 @@ import (
 	"os"
 
 	"vft/link"
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // Streams are what a run reads from and writes to.
@@ -49,7 +49,7 @@ func badUsage(err error) error { return stateError{exitUsage, err} }
 // exitState returns the exit state that err leads to.
 func exitState(err error) int {
 	var marked stateError
-	var configured *config.Error
+	var configured *settings.Error
 	switch {
 	case err == nil:
 		return exitDone

@@ -9,11 +9,11 @@ import (
 	"vft/engine/host"
 	"vft/event"
 	"vft/link"
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // newTraps prepares the traps of this host; it opens nothing.
-func newTraps(v *config.Values, dir string, log zerolog.Logger, emit event.Emit) (*host.Traps, error) {
+func newTraps(v *settings.Settings, dir string, log zerolog.Logger, emit event.Emit) (*host.Traps, error) {
 	s, err := trapSettings(v)
 	if err != nil {
 		return nil, err
@@ -23,15 +23,15 @@ func newTraps(v *config.Values, dir string, log zerolog.Logger, emit event.Emit)
 }
 
 // trapSettings reads how many traps to choose and from which ports.
-func trapSettings(v *config.Values) (host.Settings, error) {
+func trapSettings(v *settings.Settings) (host.Settings, error) {
 	s := host.Settings{
-		Ports: distinct(config.List[uint16](v, "trap-ports")), Count: v.Int("traps"), Pool: distinct(config.List[uint16](v, "trap-pool")),
-		Bind: config.List[netip.Addr](v, "trap-bind"), Hold: v.Duration("trap-hold"),
+		Ports: distinct(v.Traps.Ports), Count: v.Traps.Count, Pool: distinct(v.Traps.Pool),
+		Bind: v.Traps.Bind, Hold: v.Traps.Hold,
 		Hostname: hostname(), Seed: seed(), Random: newRandom(),
 	}
 	if len(s.Ports) == 0 && s.Count > len(s.Pool) {
-		if v.Given("traps") {
-			return s, v.Invalid("traps", "%d traps cannot be chosen from a pool of %d; name more with --trap-pool", s.Count, len(s.Pool))
+		if v.Given(&v.Traps.Count) {
+			return s, v.Invalid(&v.Traps.Count, "%d traps cannot be chosen from a pool of %d; name more with --trap-pool", s.Count, len(s.Pool))
 		}
 		s.Count = len(s.Pool)
 	}
@@ -54,9 +54,9 @@ func distinct(ports []uint16) []uint16 {
 // ownPorts are the ports of this host where vft is told to find its server or
 // its SIEM. A trap there would take the place of one that starts later, and
 // swallow the records meant for it.
-func ownPorts(v *config.Values) (ports []uint16) {
-	addresses := []string{v.Text("server")}
-	if join, err := link.ParseJoin(v.Text("join")); err == nil {
+func ownPorts(v *settings.Settings) (ports []uint16) {
+	addresses := []string{v.Client.Server}
+	if join, err := link.ParseJoin(v.Client.Join); err == nil {
 		addresses = append(addresses, join.Addr())
 	}
 	targets, _ := destinations(v) // an error is told where they are opened
@@ -64,7 +64,7 @@ func ownPorts(v *config.Values) (ports []uint16) {
 		addresses = append(addresses, target.Address)
 	}
 	for _, address := range addresses {
-		if host, port, err := config.SplitHostPort(address); err == nil && isHere(host) {
+		if host, port, err := settings.SplitHostPort(address); err == nil && isHere(host) {
 			ports = append(ports, port)
 		}
 	}

@@ -4,18 +4,18 @@ import (
 	"slices"
 	"testing"
 
-	"vft/modes/config"
+	"vft/modes/settings"
 )
 
 // values reads flags as the mode does.
-func values(t *testing.T, mode config.Mode, flags map[string]string) *config.Values {
+func values(t *testing.T, mode settings.Mode, flags map[string]string) *settings.Settings {
 	t.Helper()
-	inputs := map[string]*config.Input{}
+	inputs := map[string]*settings.Input{}
 	for name, text := range flags {
-		inputs[name] = &config.Input{Texts: []string{text}}
+		inputs[name] = &settings.Input{Texts: []string{text}}
 	}
 	none := func(string) (string, bool) { return "", false }
-	v, err := config.Load(config.Source{Options: options, Flags: inputs, Env: none, Mode: mode})
+	v, err := settings.Load(settings.Source{Flags: inputs, Env: none, Mode: mode})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,17 +28,17 @@ func values(t *testing.T, mode config.Mode, flags map[string]string) *config.Val
 func TestTrapsLeaveOwnPortsAlone(t *testing.T) {
 	for _, c := range []struct {
 		why   string
-		mode  config.Mode
+		mode  settings.Mode
 		flags map[string]string
 		want  []uint16 // of the pool 5000, 8080, 8443
 	}{
-		{"a destination on this host", config.Standalone, map[string]string{"dest": "127.0.0.1:5000"}, []uint16{8080, 8443}},
-		{"a destination by URL and name", config.Standalone, map[string]string{"dest": "tls://localhost:8443"}, []uint16{5000, 8080}},
-		{"two destinations", config.Standalone, map[string]string{"dest": "[::1]:5000,udp://127.0.0.2:8080"}, []uint16{8443}},
-		{"a destination elsewhere", config.Standalone, map[string]string{"dest": "192.0.2.1:5000"}, []uint16{5000, 8080, 8443}},
-		{"no address at all", config.Standalone, map[string]string{"dest": "stdout://"}, []uint16{5000, 8080, 8443}},
-		{"the server of a client", config.Client, map[string]string{"server": "127.0.0.1:8080"}, []uint16{5000, 8443}},
-		{"the server of a join string", config.Client, map[string]string{"join": "vft1:127.0.0.1:8080:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAA"}, []uint16{5000, 8443}},
+		{"a destination on this host", settings.StandaloneMode, map[string]string{"dest": "127.0.0.1:5000"}, []uint16{8080, 8443}},
+		{"a destination by URL and name", settings.StandaloneMode, map[string]string{"dest": "tls://localhost:8443"}, []uint16{5000, 8080}},
+		{"two destinations", settings.StandaloneMode, map[string]string{"dest": "[::1]:5000,udp://127.0.0.2:8080"}, []uint16{8443}},
+		{"a destination elsewhere", settings.StandaloneMode, map[string]string{"dest": "192.0.2.1:5000"}, []uint16{5000, 8080, 8443}},
+		{"no address at all", settings.StandaloneMode, map[string]string{"dest": "stdout://"}, []uint16{5000, 8080, 8443}},
+		{"the server of a client", settings.ClientMode, map[string]string{"server": "127.0.0.1:8080"}, []uint16{5000, 8443}},
+		{"the server of a join string", settings.ClientMode, map[string]string{"join": "vft1:127.0.0.1:8080:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAA"}, []uint16{5000, 8443}},
 	} {
 		if c.flags["trap-pool"] == "" {
 			c.flags["trap-pool"] = "5000,8080,8443"
@@ -66,7 +66,7 @@ func TestHowManyTraps(t *testing.T) {
 		{"none", map[string]string{"traps": "0"}, 0},
 		{"exactly these", map[string]string{"trap-ports": "80,443,80"}, 2},
 	} {
-		h, err := trapSettings(values(t, config.Client, c.flags))
+		h, err := trapSettings(values(t, settings.ClientMode, c.flags))
 		if err != nil {
 			t.Errorf("%s: %v", c.why, err)
 			continue
@@ -79,7 +79,7 @@ func TestHowManyTraps(t *testing.T) {
 			t.Errorf("%s: %d traps, want %d", c.why, got, c.want)
 		}
 	}
-	if _, err := trapSettings(values(t, config.Client, map[string]string{"traps": "3", "trap-pool": "80,443,80"})); err == nil {
+	if _, err := trapSettings(values(t, settings.ClientMode, map[string]string{"traps": "3", "trap-pool": "80,443,80"})); err == nil {
 		t.Error("three traps of a pool of two were accepted")
 	}
 }

@@ -1,10 +1,4 @@
-// Package config turns flags, environment, a YAML file and defaults into
-// checked values. An option has one name everywhere: --trap-ports, the
-// variable VFT_TRAP_PORTS and the key trap-ports of the file are the same.
-//
-// Precedence: flag, environment, file, default. Every value remembers where
-// it came from, and an error names that place.
-package config
+package settings
 
 import (
 	"strings"
@@ -12,16 +6,18 @@ import (
 	"vft/yamlfile"
 )
 
-// Option is one setting.
+// Option is one setting as a user gives it: the flag, the variable and the key
+// of the file have one name.
 type Option struct {
 	Name    string   // long flag, words joined by dashes
 	Aliases []string // other flags that mean the same
 	Envs    []string // other variables that mean the same, where the own one is not set
 	Default string   // text, as a user would write it
-	Kind    Kind
+	Value   Value    // the fields that it sets
 	Usage   string
 	Secret  bool // shown as "redacted" wherever a configuration is printed
-	Modes   Mode
+	Modes   Mode // where it counts
+	Reload  Mode // where a running vft takes a change
 }
 
 // Mode is a set of subcommands.
@@ -29,11 +25,11 @@ type Mode uint8
 
 // The subcommands that take options.
 const (
-	Server Mode = 1 << iota
-	Client
-	Standalone
-	Hosts = Client | Standalone // what runs on a watched host
-	All   = Server | Hosts
+	ServerMode Mode = 1 << iota
+	ClientMode
+	StandaloneMode
+	Hosts = ClientMode | StandaloneMode // what runs on a watched host
+	All   = ServerMode | Hosts
 )
 
 // Env returns the name of the environment variable of o.
@@ -64,6 +60,17 @@ func (o Origin) String() string {
 		return o.Layer
 	}
 	return o.Layer + " " + o.Where
+}
+
+// place names a value for an error.
+func (o Origin) place(name string) string {
+	switch o.Layer {
+	case "file":
+		return o.Where + ": " + name
+	case "default":
+		return "--" + name
+	}
+	return o.Where
 }
 
 // Error is a configuration that cannot be used: where the value stands

@@ -1,4 +1,4 @@
-package config
+package settings
 
 import (
 	"strings"
@@ -31,7 +31,7 @@ func parseFile(path string, text []byte, options []Option) (map[string]given, er
 // entryTexts returns the values of an entry, at least one.
 func entryTexts(path string, entry yamlfile.Entry, option *Option) ([]string, error) {
 	items := yamlfile.Items(entry.Value)
-	if len(items) > 1 && !option.Kind.List {
+	if len(items) > 1 && !option.Value.List {
 		return nil, yamlfile.Errorf(entry.Place(), "takes one value, not a list")
 	}
 	texts := []string{}
@@ -43,7 +43,7 @@ func entryTexts(path string, entry yamlfile.Entry, option *Option) ([]string, er
 		texts = append(texts, text)
 	}
 	if len(texts) == 0 {
-		texts = []string{option.Kind.bare}
+		texts = []string{option.Value.bare}
 	}
 	return texts, nil
 }
