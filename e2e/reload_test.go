@@ -45,6 +45,45 @@ func TestReloadChecksFirst(t *testing.T) {
 	s.waitFor(s.out, 5*time.Second, `"severity":22`, "127.0.0.3")
 }
 
+// Sensors that a configuration names later look at vft's own flows too, and what
+// needs a restart is told as long as it does.
+func TestReloadTakesSensorsForOwnFlows(t *testing.T) {
+	l := inNamespace(t)
+	dir := t.TempDir()
+	config, sensors := filepath.Join(dir, "vft.yaml"), filepath.Join(dir, "sensors.yaml")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(sensors, "sensors: {knock: {filter: {dst_ports: [8080], protocol: tcp}, key: source, severity: 33}}\n")
+	const first = "trap-ports: 8080\ninterface: lo\nprocess: off\n"
+	write(config, first)
+	p := l.vft("host", "standalone", "--config", config, "--data-dir", t.TempDir())
+	p.waitFor(p.err, 10*time.Second, "1 traps are open")
+	reload := func(said ...string) {
+		t.Helper()
+		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		p.waitFor(p.err, 5*time.Second, said...)
+	}
+	write(config, first+"sensors: "+sensors+"\n")
+	reload(`"message":"reloaded"`)
+	if l.helper("host", "touch", "127.0.0.2", "127.0.0.1:8080").wait(5*time.Second) != 0 {
+		t.Fatal("the trap does not answer")
+	}
+	write(config, first+"sensors: "+sensors+"\ntrap-hold: 1s\n")
+	reload(`"settings":["trap-hold"]`, "need a restart")
+	reload(`"settings":["trap-hold"]`, "need a restart")
+	write(sensors, "sensors: {knock: {severity: 900}}\n")
+	reload("not reloaded", "sensors.yaml:1", "severity")
+	if state := p.stop(); state != 0 {
+		t.Errorf("it ended with %d", state)
+	}
+	p.waitFor(p.out, time.Second, `"vft.threat"`, `"type":"knock"`, "127.0.0.2") // its flow ended with the capture
+}
+
 func TestStopsInOrderWhileBusy(t *testing.T) {
 	l := inNamespace(t)
 	p := l.vft("host", "standalone", "--trap-ports", "8080", "--dest", "127.0.0.1:6000", "--dest", "stdout://", "--data-dir", t.TempDir())

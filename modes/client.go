@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"vft/engine/flows"
 	"vft/engine/host"
 	"vft/event"
 	"vft/link"
@@ -101,23 +102,29 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 		return inner.wait()
 	})
 	g.start(stop, func() error { return c.link.Run(linking) })
-	defer onReload(func() { reloadLevel(c.parts, c.log, level) })()
+	defer onReload(func() { c.reload(level) })()
 	err := g.waitAfter(trapping)
 	logCounts(c.log, "traps", c.host.Counts)
 	logCounts(c.log, "link", c.link.Counts)
 	return err
 }
 
-// reloadLevel reads the configuration again; of a client or standalone only
-// the log level changes while it runs.
-func reloadLevel(p parts, log zerolog.Logger, level *levelHook) {
-	values, err := p.reload()
+// reload reads the configuration again; sensors and log level change at once.
+func (c *client) reload(level *levelHook) {
+	read, err := c.parts.reload()
+	var sensors flows.Sensors
+	if err == nil {
+		sensors, err = loadSensors(read)
+	}
 	if err != nil {
-		log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
+		c.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
 		return
 	}
-	level.set(values)
-	reportReload(log, p.settings, values)
+	level.set(read)
+	if c.look != nil {
+		c.look.flows.Reload(sensors)
+	}
+	reportReload(c.log, c.settings, read)
 }
 
 // emit hands a hit to the link, unless the server wants none of its source.

@@ -6,7 +6,6 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"vft/correlate/sensor"
 	"vft/engine/flows"
 	"vft/engine/packets"
 	"vft/event"
@@ -27,10 +26,6 @@ func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emi
 	if err != nil {
 		return nil, err
 	}
-	own, err := ownSensors(s)
-	if err != nil {
-		return nil, err
-	}
 	w := &watcher{settings: s}
 	c := packets.Config{Settings: &s.Packets, Random: seed(), Host: hostname(), Log: log, Debug: debug, Emit: emit}
 	if s.Replay() {
@@ -41,7 +36,7 @@ func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emi
 	}
 	c.Flows = func(emit event.Emit) (packets.FlowAnalyzer, error) {
 		judged := flows.Config{Settings: &s.Flows, Sensors: definitions, Random: c.Random, Host: c.Host, Log: log, Emit: emit}
-		w.flows, err = flows.NewCaptured(judged, own, s.Replay())
+		w.flows, err = flows.NewCaptured(judged, s.Replay())
 		return w.flows, err
 	}
 	w.Engine, err = packets.New(c)
@@ -96,15 +91,4 @@ func runCollector(ctx context.Context, c *flows.Collector, log zerolog.Logger) e
 	err := c.Run(ctx)
 	logCounts(log, "collectors", c.Counts)
 	return err
-}
-
-// ownSensors are those that look at vft's own flows, nil for all of them. Of the
-// built-in ones winscan is left out: a single flow is enough for it, and a host
-// on the internet is probed by thousands a day, whose scans the detections tell.
-// Who names a file gets what is in it.
-func ownSensors(s *settings.Settings) (sensor.Definitions, error) {
-	if s.Sensors != "" {
-		return nil, nil
-	}
-	return sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off}"))
 }

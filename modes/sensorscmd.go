@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"vft/engine/flows"
 	"vft/modes/settings"
 )
 
@@ -59,5 +60,5 @@ func (a *app) testSensors(ctx context.Context, v *settings.Settings, path string
 	if err != nil {
 		return err
 	}
-	return s.judgeFiles(ctx, definitions, true)
+	return s.judgeFiles(ctx, flows.Sensors{Exported: definitions, Captured: definitions}, true)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/rs/zerolog"
 
 	rules "vft/correlate/fleet"
-	"vft/correlate/sensor"
 	"vft/engine/fleet"
 	"vft/engine/flows"
 	"vft/link"
@@ -271,7 +270,7 @@ func bindAdvice(err error) string {
 func (s *server) reload() {
 	values, err := s.parts.reload()
 	var r rules.Rules
-	var sensors sensor.Definitions
+	var sensors flows.Sensors
 	if err == nil {
 		err = checkTLS(values)
 	}

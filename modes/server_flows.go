@@ -3,14 +3,11 @@ package modes
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	rules "vft/correlate/fleet"
-	"vft/correlate/sensor"
 	"vft/engine/flows"
 	"vft/event"
-	"vft/modes/settings"
 	"vft/siem"
 )
 
@@ -50,7 +47,7 @@ func (s *server) replay(ctx context.Context) error {
 
 // judgeFiles reads the capture files through sensors and, unless only those are
 // asked for, detections.
-func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions, sensorsOnly bool) (err error) {
+func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sensorsOnly bool) (err error) {
 	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64})
 	s.writer = newRecordWriter(s.build, []*siem.Destination{s.out})
 	s.fleet = newCorrelator(rules.DefaultRules(), s.writer)
@@ -89,29 +86,4 @@ func (s *server) judgeFiles(ctx context.Context, definitions sensor.Definitions,
 	}
 	stopSending()
 	return errors.Join(err, g.wait())
-}
-
-// loadSensors reads the sensors that --sensors names beside the built-in ones.
-func loadSensors(v *settings.Settings) (sensor.Definitions, error) {
-	path := v.Sensors
-	if path == "" {
-		return sensor.Parse("sensors.yaml", sensor.BuiltIn())
-	}
-	return readSensors(path, func(err error) error {
-		return v.Invalid(&v.Sensors, "cannot read %s: %v; vft config show --sensors prints a file to start from", path, err)
-	})
-}
-
-// readSensors reads a file of sensors; unreadable says what to do when that
-// cannot be done.
-func readSensors(path string, unreadable func(error) error) (sensor.Definitions, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, unreadable(pathReason(err))
-	}
-	definitions, err := sensor.Parse(path, text)
-	if err != nil {
-		return definitions, badUsage(err)
-	}
-	return definitions, nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/rs/zerolog"
 
 	rules "vft/correlate/fleet"
-	"vft/correlate/sensor"
 	"vft/engine/fleet"
 	"vft/engine/flows"
 	"vft/engine/host"
@@ -261,7 +260,7 @@ func (s *standalone) reload(level *levelHook) {
 	if err == nil {
 		r, err = loadRules(values)
 	}
-	var sensors sensor.Definitions
+	var sensors flows.Sensors
 	if err == nil {
 		sensors, err = loadSensors(values)
 	}
@@ -272,7 +271,7 @@ func (s *standalone) reload(level *levelHook) {
 	level.set(values)
 	s.fleet.SetRules(r)
 	s.flows.Reload(sensors)
-	if s.look != nil && values.Sensors != "" {
+	if s.look != nil {
 		s.look.flows.Reload(sensors)
 	}
 	reportReload(s.log, s.settings, values)

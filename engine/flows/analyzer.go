@@ -3,6 +3,7 @@
 package flows
 
 import (
+	"slices"
 	"sync"
 
 	"vft/capture/flow"
@@ -21,8 +22,9 @@ type Analyzer struct {
 
 	mu       sync.Mutex // guards what follows
 	out      *record.Writer
-	sensors  *sensor.Set
-	captured *sensor.Set // that look at vft's own flows; may be sensors, or nil
+	exported *sensor.Set // look at what exporters send; nil: nothing of it can come
+	captured *sensor.Set // look at vft's own flows; nil: there are none
+	reloaded *Sensors    // take the place of both; nil: none
 	losses   *detect.Losses
 	detect   *detect.Detections // nil: sensors only
 	moves    *watch.ExportedTransfers
@@ -30,13 +32,13 @@ type Analyzer struct {
 	findings uint64 // threats and anomalies that fired
 }
 
-// NewAnalyzer opens nothing. Windows run on the times of the flows, held against
+// NewAnalyzer returns what judges the flows that exporters send. It opens nothing. Windows run on the times of the flows, held against
 // the clock that Judge and Advance bring: the arrival of the datagrams.
 func NewAnalyzer(c Config) (*Analyzer, error) {
 	s := c.Settings
 	a := &Analyzer{out: record.NewWriter(part(c.Random, 5), c.Host, c.Emit), writeFlows: s.WriteFlows}
-	a.sensors = sensor.New(sensor.Config{Definitions: c.Sensors, Seed: part(c.Random, 6), Emit: a.deliver})
 	a.losses = detect.NewLosses(detect.Config{Seed: part(c.Random, 8), Emit: a.deliver})
+	a.exported = sensor.New(sensor.Config{Definitions: c.Sensors.Exported, Seed: part(c.Random, 6), Emit: a.deliver})
 	if c.SensorsOnly {
 		return a, nil
 	}
@@ -62,7 +64,7 @@ func (a *Analyzer) judge(records []flow.Record, now int64) {
 		if a.detect != nil {
 			a.detect.Flow(r)
 		}
-		a.sensors.Flow(r)
+		a.exported.Flow(r)
 		if a.writeFlows {
 			a.out.Write(record.ExportedFlow(r))
 		}
@@ -72,8 +74,11 @@ func (a *Analyzer) judge(records []flow.Record, now int64) {
 
 // clock tells that it is now; a.mu is held.
 func (a *Analyzer) clock(now int64) {
-	for _, s := range a.sets() {
-		s.Advance(now)
+	a.reload()
+	for _, s := range []*sensor.Set{a.exported, a.captured} {
+		if s != nil {
+			s.Advance(now)
+		}
 	}
 	a.losses.Advance(now)
 	if a.detect != nil {
@@ -86,6 +91,7 @@ func (a *Analyzer) clock(now int64) {
 func (a *Analyzer) flow(r *flow.Record) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.reload()
 	if a.captured != nil {
 		a.captured.Flow(r)
 	}
@@ -105,19 +111,32 @@ func (a *Analyzer) advance(now int64) {
 	a.clock(now)
 }
 
-// Reload changes the sensors; those that stay as they were keep their windows.
-func (a *Analyzer) Reload(definitions sensor.Definitions) {
+// Reload changes the sensors before the next flow or tick of the clock; those
+// that stay as they were keep their windows. Any goroutine may call it: what a
+// sensor that is gone still has to say leaves on the goroutine of the others.
+func (a *Analyzer) Reload(s Sensors) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.sensors.Reload(definitions)
+	a.reloaded = &s
+}
+
+// reload takes what Reload was given; a.mu is held.
+func (a *Analyzer) reload() {
+	if a.reloaded == nil {
+		return
+	}
+	if a.exported != nil {
+		a.exported.Reload(a.reloaded.Exported)
+	}
+	if a.captured != nil {
+		a.captured.Reload(a.reloaded.Captured)
+	}
+	a.reloaded = nil
 }
 
 // sets are the sensors of both kinds of flows.
 func (a *Analyzer) sets() []*sensor.Set {
-	if a.captured == nil || a.captured == a.sensors {
-		return []*sensor.Set{a.sensors}
-	}
-	return []*sensor.Set{a.sensors, a.captured}
+	return slices.DeleteFunc([]*sensor.Set{a.exported, a.captured}, func(s *sensor.Set) bool { return s == nil })
 }
 
 // close resolves what is open.

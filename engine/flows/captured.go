@@ -15,22 +15,20 @@ type Captured struct {
 	which  exportFilter
 }
 
-// NewCaptured builds what judges the flows of a capture. Own are the sensors that
-// look at its own flows; nil means those of the Config. Of what exporters send
+// NewCaptured builds what judges the flows of a capture. Of what exporters send
 // only a replay knows.
-func NewCaptured(c Config, own sensor.Definitions, replay bool) (*Captured, error) {
+func NewCaptured(c Config, replay bool) (*Captured, error) {
 	c.SensorsOnly = !replay
 	a, err := NewAnalyzer(c)
 	if err != nil {
 		return nil, err
 	}
-	a.captured = a.sensors
-	if own != nil {
-		a.captured = sensor.New(sensor.Config{Definitions: own, Seed: part(c.Random, 10), Emit: a.deliver})
-	}
+	a.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: part(c.Random, 10), Emit: a.deliver})
 	out := &Captured{Analyzer: a, which: newExportFilter(c.Settings)}
 	if replay {
 		out.worker = newWorker(c.Settings, a)
+	} else {
+		a.exported = nil
 	}
 	return out, nil
 }

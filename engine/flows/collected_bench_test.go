@@ -47,7 +47,7 @@ func workerOf(tb testing.TB, sensorsOnly bool) *worker {
 		tb.Fatal(err)
 	}
 	s := &Settings{LearnPeers: 24 * time.Hour}
-	a, err := NewAnalyzer(Config{Settings: s, Sensors: definitions, Random: [32]byte{1}, SensorsOnly: sensorsOnly, Emit: func(event.Event) {}})
+	a, err := NewAnalyzer(Config{Settings: s, Sensors: Sensors{Exported: definitions}, Random: [32]byte{1}, SensorsOnly: sensorsOnly, Emit: func(event.Event) {}})
 	if err != nil {
 		tb.Fatal(err)
 	}

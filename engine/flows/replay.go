@@ -6,12 +6,13 @@ import (
 	"io"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"vft/capture"
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/correlate/sensor"
 	"vft/event"
-
-	"github.com/rs/zerolog"
 )
 
 // Replay reads what exporters sent out of captures of it, as if it arrived now,
@@ -42,7 +43,7 @@ func NewReplay(c Config) (*Replay, error) {
 	}
 	x := &Replay{settings: c.Settings, log: c.Log, to: to, worker: newWorker(c.Settings, to), which: newExportFilter(c.Settings), filter: filter}
 	if c.SensorsOnly {
-		to.captured = to.sensors
+		to.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: part(c.Random, 10), Emit: to.deliver})
 		x.own = flow.NewTable(flow.Config{Max: c.Settings.MaxFlows, LinkHeader: ethernetHeader, Emit: to.flow})
 	}
 	return x, nil

@@ -35,13 +35,19 @@ type SamplingRate struct {
 // Config is what an Analyzer works with beside the Settings.
 type Config struct {
 	Settings *Settings
-	Sensors  sensor.Definitions
+	Sensors  Sensors
 	Random   [32]byte // seeds and keys; zero in a replay, whose records must repeat
 	Host     string   // name of this host, for its records
 	Log      zerolog.Logger
 	Emit     event.Emit // gets every record, one at a time
 	// SensorsOnly leaves detections and transfers out.
 	SensorsOnly bool
+}
+
+// Sensors are what users look for.
+type Sensors struct {
+	Exported sensor.Definitions // in what exporters send
+	Captured sensor.Definitions // in the flows of vft's own capture
 }
 
 // part makes a seed of its own for each part out of one.

@@ -66,7 +66,7 @@ func engineOf(t testing.TB, s *Settings, emit event.Emit) *Engine {
 		t.Fatal(err)
 	}
 	e, err := New(Config{Settings: s, Host: "h", Emit: emit, Flows: func(emit event.Emit) (FlowAnalyzer, error) {
-		return flows.NewCaptured(flows.Config{Settings: &flows.Settings{WriteFlows: s.WriteFlows, LearnPeers: s.LearnPeers}, Sensors: definitions, Host: "h", Emit: emit}, own, true)
+		return flows.NewCaptured(flows.Config{Settings: &flows.Settings{WriteFlows: s.WriteFlows, LearnPeers: s.LearnPeers}, Sensors: flows.Sensors{Exported: definitions, Captured: own}, Host: "h", Emit: emit}, true)
 	}})
 	if err != nil {
 		t.Fatal(err)
