@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,12 +62,20 @@ func TestReloadTakesSensorsForOwnFlows(t *testing.T) {
 	write(config, first)
 	p := l.vft("host", "standalone", "--config", config, "--data-dir", t.TempDir())
 	p.waitFor(p.err, 10*time.Second, "1 traps are open")
-	reload := func(said ...string) {
+	said := 0 // lines so far
+	reload := func(parts ...string) {
 		t.Helper()
 		if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		p.waitFor(p.err, 5*time.Second, said...)
+		eventually(t, 5*time.Second, "it does not say "+strings.Join(parts, " "), func() bool {
+			lines, _ := p.err.from(said)
+			i := slices.IndexFunc(lines, func(line string) bool { return containsAll(line, parts) })
+			if i >= 0 {
+				said += i + 1
+			}
+			return i >= 0
+		})
 	}
 	write(config, first+"sensors: "+sensors+"\n")
 	reload(`"message":"reloaded"`)
@@ -77,7 +86,7 @@ func TestReloadTakesSensorsForOwnFlows(t *testing.T) {
 	reload(`"settings":["trap-hold"]`, "need a restart")
 	reload(`"settings":["trap-hold"]`, "need a restart")
 	write(sensors, "sensors: {knock: {severity: 900}}\n")
-	reload("not reloaded", "sensors.yaml:1", "severity")
+	reload("not reloaded", "sensors.yaml:1", "900")
 	if state := p.stop(); state != 0 {
 		t.Errorf("it ended with %d", state)
 	}
