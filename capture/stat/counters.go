@@ -8,7 +8,7 @@ func counters() []Statistic {
 	return []Statistic{
 		counter("PKTS", "packets", func(iv *Interval) uint64 { return iv.Packets }),
 		counter("IP", "IPv4 packets", func(iv *Interval) uint64 { return iv.V4.Packets }),
-		counter("IP_BYTES", "bytes of IPv4 packets, headers included", func(iv *Interval) uint64 { return iv.V4.Bytes }),
+		ofBytes("IP_BYTES", "bytes of IPv4 packets, headers included", func(iv *Interval) uint64 { return iv.V4.Bytes }),
 		tcp4("SYN", packet.SYN, "with SYN, SYN+ACK too"),
 		tcp4("ACK", packet.ACK, "with ACK"),
 		tcp4("FIN", packet.FIN, "with FIN"),
@@ -22,18 +22,18 @@ func counters() []Statistic {
 		counter("NB_UNIQ_SRC_PORT", "distinct TCP source ports over IPv4", func(iv *Interval) uint64 { return iv.TCPSrc4.Count() }),
 		counter("NB_UNIQ_DST_PORT", "distinct TCP destination ports over IPv4", func(iv *Interval) uint64 { return iv.TCPDst4.Count() }),
 
-		counter("BYTES", "bytes on the wire", func(iv *Interval) uint64 { return iv.Bytes }),
+		ofBytes("BYTES", "bytes on the wire", func(iv *Interval) uint64 { return iv.Bytes }),
 		counter("IPV6", "IPv6 packets", func(iv *Interval) uint64 { return iv.V6.Packets }),
-		counter("IPV6_BYTES", "bytes of IPv6 packets, headers included", func(iv *Interval) uint64 { return iv.V6.Bytes }),
+		ofBytes("IPV6_BYTES", "bytes of IPv6 packets, headers included", func(iv *Interval) uint64 { return iv.V6.Bytes }),
 		counter("IP_ALL", "IP packets", func(iv *Interval) uint64 { return ipPackets(&iv.Counts) }),
-		counter("IP_ALL_BYTES", "bytes of IP packets, headers included", func(iv *Interval) uint64 { return ipBytes(&iv.Counts) }),
+		ofBytes("IP_ALL_BYTES", "bytes of IP packets, headers included", func(iv *Interval) uint64 { return ipBytes(&iv.Counts) }),
 		counter("TCP", "TCP packets", transportBoth(packet.TCP)),
-		counter("TCP_BYTES", "bytes of TCP packets, IP headers included", bytesBoth(packet.TCP)),
+		ofBytes("TCP_BYTES", "bytes of TCP packets, IP headers included", bytesBoth(packet.TCP)),
 		counter("UDP_ALL", "UDP packets", transportBoth(packet.UDP)),
-		counter("UDP_BYTES", "bytes of UDP packets, IP headers included", bytesBoth(packet.UDP)),
+		ofBytes("UDP_BYTES", "bytes of UDP packets, IP headers included", bytesBoth(packet.UDP)),
 		counter("ICMPV6", "ICMPv6 packets", transportBoth(packet.ICMPv6)),
 		counter("ICMP_ALL", "ICMP and ICMPv6 packets", func(iv *Interval) uint64 { return icmpPackets(&iv.Counts) }),
-		counter("ICMP_BYTES", "bytes of ICMP and ICMPv6 packets, IP headers included", func(iv *Interval) uint64 {
+		ofBytes("ICMP_BYTES", "bytes of ICMP and ICMPv6 packets, IP headers included", func(iv *Interval) uint64 {
 			return bytesBoth(packet.ICMP)(iv) + bytesBoth(packet.ICMPv6)(iv)
 		}),
 		counter("SCTP", "SCTP packets", transportBoth(packet.SCTP)),
@@ -61,8 +61,15 @@ func counters() []Statistic {
 }
 
 func counter(name, description string, of func(*Interval) uint64) Statistic {
-	return Statistic{Name: name, Description: description, Monitored: true,
-		Value: func(iv *Interval) (float64, bool) { return float64(of(iv)), true }}
+	return Statistic{Name: name, Description: description, Monitored: true, Scale: Rate, Grain: 1,
+		Parts: func(iv *Interval) (float64, float64) { return float64(of(iv)), 1 }}
+}
+
+// ofBytes is a counter of bytes.
+func ofBytes(name, description string, of func(*Interval) uint64) Statistic {
+	s := counter(name, description, of)
+	s.Grain = 1000
+	return s
 }
 
 func tcp4(name string, flag packet.Flags, description string) Statistic {

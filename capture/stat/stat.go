@@ -19,9 +19,39 @@ type Statistic struct {
 	// are; the speed of the processing is not.
 	Monitored bool
 	Ratio     bool // made of several counters; "all" means these
-	// Value returns the value, or false when there is none because a
-	// denominator is empty. It is never NaN nor infinite.
-	Value func(*Interval) (float64, bool)
+	// Scale says what Parts are, and with that how far a value is from another.
+	Scale Scale
+	// Grain is how much of the numerator is one thing that happened: 1 for counts,
+	// about a packet for bytes.
+	Grain float64
+	// Bulk: any ordinary transfer moves it, a download or a backup.
+	Bulk bool
+	// Twin names the statistic that says the same where all is IPv4; mostly empty.
+	Twin string
+	// Parts returns the numerator and the denominator, which is 0 when there is no
+	// value. Neither is NaN, infinite or negative.
+	Parts func(*Interval) (above, below float64)
+}
+
+// Scale is what the parts of a statistic are.
+type Scale uint8
+
+// The scales.
+const (
+	Plain Scale = iota // nothing is known of the parts
+	Rate               // things that happened, by a time or by 1
+	Share              // the part of the things below that are of a kind: at most all
+	Ratio              // one count by another of other things
+)
+
+// Value returns the value, or false when there is none because the denominator is
+// empty. It is never NaN nor infinite.
+func (s *Statistic) Value(iv *Interval) (float64, bool) {
+	above, below := s.Parts(iv)
+	if below <= 0 {
+		return 0, false
+	}
+	return above / below, true
 }
 
 // All returns every counter and statistic, in the order of the documentation.
@@ -65,13 +95,19 @@ type Sample struct {
 	Value      float64 // valid iff OK
 	OK         bool    // false: an empty denominator
 	Start, End int64   // of the interval, nanoseconds since 1970
+	// Above and Below are the parts whose quotient is Value: a share of three packets
+	// does not say as much as one of thousands. Below is 0 when they are not known.
+	Above, Below float64
 }
 
 // AppendSamples appends the values of chosen in the interval to dst.
 func AppendSamples(dst []Sample, iv *Interval, chosen []Statistic) []Sample {
 	for i := range chosen {
-		value, ok := chosen[i].Value(iv)
-		dst = append(dst, Sample{chosen[i].Name, value, ok, iv.Start, iv.End})
+		s := Sample{Name: chosen[i].Name, Start: iv.Start, End: iv.End}
+		if s.Above, s.Below = chosen[i].Parts(iv); s.Below > 0 {
+			s.Value, s.OK = s.Above/s.Below, true
+		}
+		dst = append(dst, s)
 	}
 	return dst
 }

@@ -124,8 +124,11 @@ func TestSelect(t *testing.T) {
 		t.Error("two statistics have one name")
 	}
 	for _, s := range All() {
-		if s.Description == "" {
-			t.Errorf("%s has no description", s.Name)
+		if s.Description == "" || s.Grain < 1 {
+			t.Errorf("%s has no description, or no grain", s.Name)
+		}
+		if s.Twin != "" && !slices.ContainsFunc(All(), func(of Statistic) bool { return of.Name == s.Twin && of.Scale == s.Scale && of.Bulk == s.Bulk }) {
+			t.Errorf("%s is the twin of %s, which is none", s.Name, s.Twin)
 		}
 	}
 }
@@ -147,6 +150,11 @@ func TestMergeEqualsOneShard(t *testing.T) {
 		}
 		parts[0].Merge(parts[1])
 		one, two := AppendSamples(nil, whole, All()), AppendSamples(nil, parts[0], All())
+		for i, known := range All() {
+			if s := one[i]; known.Scale == Share && s.Above > s.Below || s.OK && s.Value != s.Above/s.Below {
+				t.Fatalf("%s is %v, %v of %v", s.Name, s.Value, s.Above, s.Below)
+			}
+		}
 		if !slices.Equal(one, two) {
 			t.Fatalf("\n one %v\nmany %v", one, two)
 		}
