@@ -20,6 +20,9 @@ type episode struct {
 	quiet     int // intervals since then; of a flow
 }
 
+// told reports whether it was told of that it began.
+func (e *episode) told() bool { return e != nil && e.Anomaly.Episode != "" }
+
 // extend takes an abnormal interval in.
 func (e *episode) extend(a *event.Anomaly, distance float64, end int64) {
 	e.Anomaly.Count++

@@ -8,23 +8,32 @@ import (
 )
 
 // The shape of the tails is kept within these: the bare algorithm alarms ten times as
-// often as it promises when a short tail is taken for a bounded one.
-const gammaMin, gammaMax = 0, 0.8
+// often as it promises when a short tail is taken for a bounded one. Of logarithms
+// already an exponential tail is a power law of the values.
+const gammaMin, gammaMax, gammaMaxLog = 0, 0.8, 0.2
+
+// farthest is the largest distance of a threshold of logarithms: a thousand times the
+// usual is abnormal, however wild the values were.
+const farthest = 6.9
 
 // masking is how many times the expected number of excesses among the newest 64
 // values a model learns; when one of them was abnormal, it is as many as expected. The
-// rest is judged, not learned: a flood must not teach that floods are normal.
+// rest is judged, not learned: a flood must not teach that floods are normal. While
+// excesses are withheld usual values are not counted either: the share of excesses
+// would fall, and with it the threshold, the more the burstier the traffic is.
 const masking = 5
 
 // model is what one statistic has taught: a reference, the mean of the newest
 // values, and the tails of the distance to it.
 type model struct {
 	cfg     spot.Config // as the user gave it
-	ref     ring        // of Depth values; abnormal ones come in cut down to their threshold
-	spot    *spot.Spot  // of value - reference
-	slow    [2]slow     // thresholds of old, by index
-	learned uint64      // a bit for each of the newest 64 values: an excess that was learned
-	alarmed uint64      // a bit for each of the newest 64 values: it was abnormal
+	logs    bool
+	ref     ring       // of Depth values; abnormal ones come in cut down to their threshold
+	spot    *spot.Spot // of value - reference
+	slow    [2]slow    // thresholds of old, by index
+	level   slow       // mean of the values over about NInit of them
+	learned uint64     // a bit for each of the newest 64 values: an excess that was learned
+	alarmed uint64     // a bit for each of the newest 64 values: it was abnormal
 	robust  robust
 }
 
@@ -35,26 +44,43 @@ type slow struct {
 	Z     float64 `json:"z"`
 }
 
-func newModel(cfg spot.Config) (*model, error) {
-	s, err := spot.New(inner(cfg))
+// newModel returns a model of values, or of their logarithms.
+func newModel(cfg spot.Config, logs bool) (*model, error) {
+	s, err := spot.New(inner(cfg, logs))
 	if err != nil {
 		return nil, err
 	}
-	return &model{cfg: cfg, ref: newRing(cfg.Depth), spot: s, robust: newRobust()}, nil
+	return &model{cfg: cfg, logs: logs, ref: newRing(cfg.Depth), spot: s, robust: newRobust(logs)}, nil
 }
 
 // inner is the configuration of the tails. The values that fill the reference
 // count among the first.
-func inner(cfg spot.Config) spot.Config {
+func inner(cfg spot.Config, logs bool) spot.Config {
 	cfg.NInit -= cfg.Depth
 	cfg.Depth = 0
 	cfg.ClampGamma, cfg.GammaMin, cfg.GammaMax = true, gammaMin, gammaMax
+	if logs {
+		cfg.GammaMax = gammaMaxLog
+	}
 	return cfg
 }
+
+// excuse is why a value beyond the threshold is not abnormal.
+type excuse uint8
+
+const (
+	none      excuse = iota
+	small            // less than leastFactor away, or what chance makes of so few things
+	recurring        // it comes again and again
+	customary        // it was so at this hour of the day or of the week
+	restored         // it is usual again after a time in which the reference moved away
+)
 
 // verdict is the judgement on one value.
 type verdict struct {
 	flag        spot.Flag
+	excuse      excuse
+	teaches     bool      // although it is beyond the threshold
 	side        spot.Side // of an anomaly
 	by          string    // detector that found it
 	threshold   float64
@@ -78,7 +104,7 @@ func (m *model) judge(x float64) (v verdict) {
 	if side, threshold := m.robust.judge(x, up, down); side != spot.None {
 		// Of n values none was so large; that is all that is known.
 		n := float64(len(m.robust.logs.values))
-		return verdict{spot.Anomaly, side, "robust", threshold, 1 / (n + 1), m.robust.mean()}
+		return verdict{flag: spot.Anomaly, side: side, by: "robust", threshold: threshold, probability: 1 / (n + 1), expected: m.robust.mean()}
 	}
 	return v
 }
@@ -96,6 +122,12 @@ func (m *model) judgeTail(x float64, v *verdict) {
 	switch {
 	case r.Flag == spot.Anomaly:
 		z, _ = m.spot.Threshold(r.Side)
+	case m.logs && math.Abs(y) > farthest && m.wants(y) && m.calibrated():
+		v.flag, v.side = spot.Anomaly, spot.Up
+		if z = farthest; y < 0 {
+			v.side, z = spot.Down, -farthest
+		}
+		r.Side = v.side
 	case r.Flag == spot.Excess && m.masked() && m.slow[index(r.Side)].beyond(r.Side, y):
 		z = m.slow[index(r.Side)].Z
 		v.flag = spot.Anomaly
@@ -106,24 +138,44 @@ func (m *model) judgeTail(x float64, v *verdict) {
 	v.probability, _ = m.spot.Probability(r.Side, y)
 }
 
+// restores reports whether x, which is beyond a threshold, is within it as seen from
+// the mean of many more values than the reference has.
+func (m *model) restores(x float64, v *verdict) bool {
+	z := m.level.Z + v.threshold - v.expected
+	return v.by == "spot" && m.level.Known && (v.side == spot.Up && x <= z || v.side == spot.Down && x >= z)
+}
+
+// wants reports whether the side on which y lies is watched.
+func (m *model) wants(y float64) bool { return y > 0 && m.cfg.Up || y < 0 && m.cfg.Down }
+
 // learn takes x in as judged, and reports whether it was an excess that the
 // masking guard withheld.
 func (m *model) learn(x float64, v verdict) (withheld bool) {
 	m.learned <<= 1
 	m.alarmed <<= 1
+	if v.abnormal() || v.excuse != none {
+		m.alarmed |= 1
+	}
 	switch {
 	case v.abnormal():
-		m.alarmed |= 1
+		x = v.cut(x)
+	case v.teaches && m.ref.full():
+		x = v.cut(x)
+		m.teach(x-m.ref.mean, v.side)
+	case v.excuse == restored:
+	case v.excuse != none:
 		x = v.cut(x)
 	case !m.ref.full():
 	case v.flag == spot.Excess && m.masked():
 		withheld = true
+	case v.flag == spot.Normal && m.spot.Fitted() && m.masked():
 	default:
 		if r, _ := m.spot.Step(m.old(x-m.ref.mean, v.side)); r.Flag == spot.Excess {
 			m.learned |= 1
 		}
 	}
-	m.ref.push(x)
+	m.ref.push(m.hold(x))
+	m.level.follow(x, m.cfg.NInit)
 	if m.calibrated() {
 		m.robust.clear()
 		m.follow(spot.Up)
@@ -132,6 +184,21 @@ func (m *model) learn(x float64, v verdict) (withheld bool) {
 		m.robust.push(x)
 	}
 	return withheld
+}
+
+// teach gives the tails a value that is beyond the threshold but comes again and
+// again: as the largest that they take in, so that the threshold rises step by step.
+func (m *model) teach(y float64, side spot.Side) {
+	z, ok := m.spot.Threshold(side)
+	if !ok {
+		return
+	}
+	if side == spot.Down {
+		y = max(y, math.Nextafter(z, math.Inf(1)))
+	} else {
+		y = min(y, math.Nextafter(z, math.Inf(-1)))
+	}
+	m.spot.Step(y)
 }
 
 // old returns an excess as the tails take it in: up to the threshold of old. What was
@@ -155,6 +222,22 @@ func (v *verdict) cut(x float64) float64 {
 	return min(x, v.threshold)
 }
 
+// hold keeps what the reference takes in as near on the side that nobody watches as the
+// threshold is on the other: after a flood, which moves many statistics down, the usual
+// must not look like much.
+func (m *model) hold(x float64) float64 {
+	if !m.ref.full() {
+		return x
+	}
+	if z, ok := m.spot.Threshold(spot.Up); ok && !m.cfg.Down {
+		return max(x, m.ref.mean-z)
+	}
+	if z, ok := m.spot.Threshold(spot.Down); ok && !m.cfg.Up {
+		return min(x, m.ref.mean-z)
+	}
+	return x
+}
+
 // masked reports whether there were so many excesses that no more are learned.
 func (m *model) masked() bool {
 	most := 64 * (1 - m.cfg.Level)
@@ -172,6 +255,9 @@ func (m *model) calibrated() bool {
 // threshold returns the value beyond which the next one is an anomaly.
 func (m *model) threshold(side spot.Side) (float64, bool) {
 	z, ok := m.spot.Threshold(side)
+	if m.logs {
+		z = min(max(z, -farthest), farthest)
+	}
 	return z + m.ref.mean, ok && m.ref.full()
 }
 

@@ -15,6 +15,7 @@ const (
 	robustMoved = 10   // of them that differ from the median, where that is 0
 	robustZ     = 10   // robust standard deviations
 	robustFloor = 0.02 // least standard deviation of the logarithm: two percent
+	robustFar   = 2.77 // least distance of logarithms that have doubt: 16 times
 )
 
 // robust tells a value that stands far from all before it, by the median and the
@@ -24,15 +25,16 @@ type robust struct {
 	logs        ring // signed log1p of the normal values; their mean is not kept
 	least, most float64
 	ranged      bool // least and most are those of logs
+	given       bool // the values are logarithms already, with the doubt of small counts
 	scratch     []float64
 }
 
-func newRobust() robust {
-	return robust{logs: newRing(robustKeep), scratch: make([]float64, 0, robustKeep)}
+func newRobust(logs bool) robust {
+	return robust{logs: newRing(robustKeep), given: logs, scratch: make([]float64, 0, robustKeep)}
 }
 
 func (r *robust) push(x float64) {
-	y := logOf(x)
+	y := r.log(x)
 	if r.logs.full() {
 		if gone := r.logs.values[r.logs.head]; gone != y && (gone == r.least || gone == r.most) {
 			r.ranged = false // another value may be as extreme, or none
@@ -56,7 +58,7 @@ func (r *robust) fill(logs []float64) {
 // mean returns what a value is on the average.
 func (r *robust) mean() float64 {
 	r.logs.sum()
-	return expOf(r.logs.mean)
+	return r.exp(r.logs.mean)
 }
 
 // within reports whether a logarithm lies in the range of those kept, beyond
@@ -84,16 +86,21 @@ func (r *robust) thresholds() (down, up float64, ok bool) {
 	slices.Sort(s)
 	moved := s[sort.SearchFloat64s(s, math.SmallestNonzeroFloat64):]
 	deviation := s[len(s)/2]
-	if deviation == 0 && median == 0 {
+	if deviation == 0 && median == 0 && !r.given {
 		if len(moved) < robustMoved {
 			return 0, 0, false
 		}
 		deviation = moved[len(moved)/2]
 	}
 	// 1.4826 MAD is the standard deviation of a normal distribution.
-	far := robustZ * max(1.4826*deviation, leastDeviation(median))
-	down = expOf(median - max(far, 2*(median-least)))
-	up = expOf(median + max(far, 2*(most-median)))
+	far := robustZ * 1.4826 * deviation
+	if r.given {
+		far = max(far, robustFar)
+	} else {
+		far = max(far, robustZ*leastDeviation(median))
+	}
+	down = r.exp(median - max(far, 2*(median-least)))
+	up = r.exp(median + max(far, 2*(most-median)))
 	return down, up, true
 }
 
@@ -110,7 +117,7 @@ func leastDeviation(median float64) float64 {
 // judge returns the side on which x is abnormal among those wanted, and the
 // threshold there.
 func (r *robust) judge(x float64, up, down bool) (spot.Side, float64) {
-	if len(r.logs.values) < robustLeast || r.within(logOf(x)) {
+	if len(r.logs.values) < robustLeast || r.within(r.log(x)) {
 		return spot.None, 0
 	}
 	low, high, ok := r.thresholds()
@@ -122,6 +129,20 @@ func (r *robust) judge(x float64, up, down bool) (spot.Side, float64) {
 		return spot.Down, low
 	}
 	return spot.None, 0
+}
+
+func (r *robust) log(x float64) float64 {
+	if r.given {
+		return x
+	}
+	return logOf(x)
+}
+
+func (r *robust) exp(y float64) float64 {
+	if r.given {
+		return y
+	}
+	return expOf(y)
 }
 
 // logOf is log1p, mirrored below zero.

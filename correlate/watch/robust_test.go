@@ -12,7 +12,7 @@ import (
 // finds what the thresholds find.
 func TestRobustJudgesByItsThresholds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		r := newRobust()
+		r := newRobust(false)
 		// Few distinct values, so that extremes repeat, leave and stay; and some far off.
 		value := rapid.OneOf(rapid.SampledFrom([]float64{0, 0, 1, 2, 5, 100, -3}), rapid.Float64Range(-10, 1e6))
 		for _, x := range rapid.SliceOfN(value, robustLeast, 4*robustKeep).Draw(t, "values") {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"vft/capture/stat"
 	"vft/correlate/spot"
 )
 
@@ -20,8 +21,12 @@ type DetectorState struct {
 	Settings Settings       `json:"settings"`
 	Now      ModelState     `json:"now"`
 	Before   *ModelState    `json:"before,omitempty"` // from before the new normal
+	Logs     bool           `json:"logs,omitempty"`   // values are logarithms, see normalizer
+	Usual    [2]float64     `json:"usual"`            // parts of the usual ratio
+	Shown    [2]float64     `json:"shown"`            // parts of the newest value
 	Recent   []float64      `json:"recent,omitempty"`
-	Run      int            `json:"run,omitempty"`
+	Past     uint64         `json:"past,omitempty"`
+	Bursts   bursts         `json:"bursts"`
 	Back     int            `json:"back,omitempty"`
 	Week     *week          `json:"week,omitempty"`
 	Last     int64          `json:"last"`
@@ -34,6 +39,7 @@ type ModelState struct {
 	Reference []float64  `json:"reference,omitempty"` // oldest first
 	Spot      spot.State `json:"spot"`
 	Slow      [2]slow    `json:"slow"`
+	Level     slow       `json:"level"`
 	Learned   uint64     `json:"learned"`
 	Alarmed   uint64     `json:"alarmed"`
 	Logs      []float64  `json:"logs,omitempty"` // of the robust judgement, oldest first
@@ -54,13 +60,16 @@ func (s *Stats) Save() StatsState {
 func (s *Stats) Restore(state StatsState) error {
 	var all []error
 	for _, name := range slices.Sorted(maps.Keys(state.Statistics)) {
-		d, err := restoreDetector(name, s.settings(name), state.Statistics[name])
+		d, err := restoreDetector(s.kind(name), s.settings(name), state.Statistics[name])
 		if err != nil {
 			all = append(all, fmt.Errorf("statistic %s learns anew: %w", name, err))
 			continue
 		}
-		s.detectors[name] = d
+		s.keep(d)
 		s.newest = max(s.newest, d.last)
+		if d.open.told() && !d.kind.Bulk {
+			s.leading++
+		}
 	}
 	return errors.Join(all...)
 }
@@ -68,15 +77,15 @@ func (s *Stats) Restore(state StatsState) error {
 func (d *detector) save() DetectorState {
 	state := DetectorState{
 		Settings: d.set, Now: d.now.save(), Recent: d.recent.oldestFirst(),
-		Run: d.run, Back: d.back, Last: d.last, Count: d.count,
+		Logs: d.logs, Usual: [2]float64{d.norm.Above, d.norm.Below}, Shown: [2]float64{d.shown.Above, d.shown.Below},
+		Past: d.past, Bursts: d.bursts, Back: d.back, Last: d.last, Count: d.count,
 	}
 	if d.before != nil {
 		before := d.before.save()
 		state.Before = &before
 	}
 	if d.week != nil {
-		w := *d.week
-		state.Week = &w
+		state.Week = d.week.clone()
 	}
 	if d.open != nil {
 		e := *d.open
@@ -86,33 +95,34 @@ func (d *detector) save() DetectorState {
 }
 
 func (m *model) save() ModelState {
-	return ModelState{m.ref.oldestFirst(), m.spot.Save(), m.slow, m.learned, m.alarmed, m.robust.logs.oldestFirst()}
+	return ModelState{m.ref.oldestFirst(), m.spot.Save(), m.slow, m.level, m.learned, m.alarmed, m.robust.logs.oldestFirst()}
 }
 
-func restoreDetector(name string, set Settings, state DetectorState) (*detector, error) {
+func restoreDetector(kind *stat.Statistic, set Settings, state DetectorState) (*detector, error) {
 	if state.Settings != set {
 		return nil, errors.New("it was learned with other settings")
 	}
 	if err := state.check(); err != nil {
 		return nil, err
 	}
-	d, err := newDetector(name, set)
+	d, err := newDetector(kind, set, state.Logs)
 	if err != nil {
 		return nil, err
 	}
-	if d.now, err = restoreModel(set.Config, state.Now); err != nil {
+	if d.now, err = restoreModel(set.Config, state.Logs, state.Now); err != nil {
 		return nil, err
 	}
 	if state.Before != nil {
-		if d.before, err = restoreModel(set.Config, *state.Before); err != nil {
+		if d.before, err = restoreModel(set.Config, state.Logs, *state.Before); err != nil {
 			return nil, err
 		}
 	}
 	d.recent.fill(state.Recent)
-	d.run, d.back, d.last, d.count = state.Run, state.Back, state.Last, state.Count
+	d.norm.Above, d.norm.Below = state.Usual[0], state.Usual[1]
+	d.shown = stat.Sample{Above: state.Shown[0], Below: state.Shown[1]}
+	d.past, d.bursts, d.back, d.last, d.count = state.Past, state.Bursts, state.Back, state.Last, state.Count
 	if state.Week != nil {
-		w := *state.Week
-		d.week = &w
+		d.week = state.Week.clone()
 	}
 	if state.Open != nil {
 		e := *state.Open
@@ -121,35 +131,37 @@ func restoreDetector(name string, set Settings, state DetectorState) (*detector,
 	return d, nil
 }
 
-func restoreModel(cfg spot.Config, state ModelState) (*model, error) {
-	m, err := newModel(cfg)
+func restoreModel(cfg spot.Config, logs bool, state ModelState) (*model, error) {
+	m, err := newModel(cfg, logs)
 	if err != nil {
 		return nil, err
 	}
-	if state.Spot.Config != inner(cfg) {
+	if state.Spot.Config != inner(cfg, logs) {
 		return nil, errors.New("its tails were learned with other settings")
 	}
 	if m.spot, err = spot.Restore(state.Spot); err != nil {
 		return nil, err
 	}
-	for _, values := range [][]float64{state.Reference, state.Logs, {state.Slow[0].Z, state.Slow[1].Z}} {
+	for _, values := range [][]float64{state.Reference, state.Logs, {state.Slow[0].Z, state.Slow[1].Z, state.Level.Z}} {
 		if !allUsable(values) {
 			return nil, errors.New("a value is not finite")
 		}
 	}
 	m.ref.fill(state.Reference)
 	m.robust.fill(state.Logs)
-	m.slow, m.learned, m.alarmed = state.Slow, state.Learned, state.Alarmed
+	m.slow, m.level, m.learned, m.alarmed = state.Slow, state.Level, state.Learned, state.Alarmed
 	return m, nil
 }
 
 // check says what no detector can have.
 func (s *DetectorState) check() error {
 	switch {
-	case s.Run < 0 || s.Back < 0:
+	case s.Back < 0:
 		return errors.New("a run of values is negative")
-	case !allUsable(s.Recent):
+	case !allUsable(s.Recent) || !allUsable(s.Usual[:]) || !allUsable(s.Shown[:]):
 		return errors.New("a value is not finite")
+	case s.Usual[0] < 0 || s.Usual[1] < 0:
+		return errors.New("what is usual is negative")
 	case (s.Week != nil) != s.Settings.Weekly:
 		return errors.New("the week is missing, or not wanted")
 	case s.Open != nil && s.Open.Anomaly.Window <= 0:
@@ -164,7 +176,9 @@ func (s *DetectorState) check() error {
 			known++
 		}
 	}
-	if known != s.Week.Known || s.Week.N < 0 || !allUsable(s.Week.Bins[:]) || !usable(s.Week.Sum) {
+	w := s.Week
+	if known != w.Known || w.N < 0 || len(w.Newest) > 5 || !allUsable(w.Bins[:]) || !allUsable(w.High[:]) || !allUsable(w.Low[:]) ||
+		!allUsable(w.Newest) || !allUsable([]float64{w.Sum, w.Most, w.Least}) {
 		return errors.New("the week does not fit together")
 	}
 	return nil

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"time"
 
 	"vft/capture/stat"
 	"vft/correlate/spot"
@@ -14,35 +16,51 @@ import (
 const (
 	DefaultRecalibrate = 20
 	DefaultQuiet       = 12
+	DefaultNeeded      = 3
+	DefaultAmong       = 5
 )
 
 // Settings say how one statistic is watched. Start from DefaultSettings.
 type Settings struct {
 	// Config holds the parameters of SPOT. Its Depth is that of the reference, the
 	// moving mean that is subtracted first (0: none), and the values that fill it
-	// count among NInit. Gamma is always kept within 0 and 0.8.
+	// count among NInit. Gamma is always kept within 0 and 0.8, of logarithms 0.2.
 	spot.Config
-	// Recalibrate is after how many abnormal values in a row the abnormal is the
-	// new normal; at least 2.
+	// Of the newest Among values so many must be abnormal before anything is told; at
+	// least 1, at most Among. Among is 64 at most.
+	Needed int `json:"needed"`
+	Among  int `json:"among"`
+	// Recalibrate is of how many values as large a part must be abnormal for this to
+	// be the new normal; 2 to 64, and not less than Among.
 	Recalibrate int `json:"recalibrate"`
 	// Quiet is how many intervals without an anomaly end an episode; at least 1.
 	Quiet int `json:"quiet"`
 	// Weekly subtracts what is usual at the hour of the week, by UTC, once a whole
-	// week was seen.
+	// week was seen, and lets pass what was so at that hour of the day or week before.
 	Weekly bool `json:"weekly"`
 }
 
-// DefaultSettings returns spot.DefaultConfig, a new normal after 20 abnormal values,
-// the end of an episode after 12 intervals, no weekly baseline.
+// DefaultSettings returns spot.DefaultConfig, three abnormal values of five, a new
+// normal when they are as many of 20, the end of an episode after 12 intervals, with
+// the weekly baseline.
 func DefaultSettings() Settings {
-	return Settings{Config: spot.DefaultConfig(), Recalibrate: DefaultRecalibrate, Quiet: DefaultQuiet}
+	return Settings{Config: spot.DefaultConfig(), Needed: DefaultNeeded, Among: DefaultAmong,
+		Recalibrate: DefaultRecalibrate, Quiet: DefaultQuiet, Weekly: true}
+}
+
+// Budget returns the probability q that a value is beyond its threshold by chance with
+// which so many statistics, each judged once a period, come to that many in that time.
+func Budget(alarms float64, in time.Duration, statistics int, period time.Duration) float64 {
+	return alarms / (float64(in) / float64(period) * float64(max(1, statistics)))
 }
 
 // Validate says what is wrong with the first setting that is.
 func (s Settings) Validate() error {
 	switch {
-	case s.Recalibrate < 2:
-		return fmt.Errorf("cannot recalibrate after %d anomalies: at least 2 are needed", s.Recalibrate)
+	case s.Among < 1 || s.Among > 64 || s.Needed < 1 || s.Needed > s.Among:
+		return fmt.Errorf("cannot wait for %d abnormal values of %d: it must be 1 to all of at most 64", s.Needed, s.Among)
+	case s.Recalibrate < 2 || s.Recalibrate > 64 || s.Recalibrate < s.Among:
+		return fmt.Errorf("cannot recalibrate after %d values: it must be 2 to 64, and at least %d", s.Recalibrate, s.Among)
 	case s.Quiet < 1:
 		return fmt.Errorf("cannot end an episode after %d quiet intervals: at least 1 is needed", s.Quiet)
 	}
@@ -54,6 +72,7 @@ type StatsConfig struct {
 	Settings  Settings            // of every statistic that Override does not name
 	Override  map[string]Settings // by name of the statistic
 	EmitStats bool                // write each value and its thresholds too
+	Named     []string            // statistics that somebody asked for by name: told alone too, see stat.Statistic.Bulk
 	Seed      [32]byte            // of the ids of events; from crypto/rand, or fixed in a replay
 }
 
@@ -63,13 +82,16 @@ type Stats struct {
 	cfg       StatsConfig
 	emit      event.Emit
 	ids       *event.IDs
+	known     map[string]*stat.Statistic
 	detectors map[string]*detector
-	unwatched map[string]bool
+	leading   int // open episodes of statistics that speak alone
 	newest    int64
 	count     statsCounts
 }
 
-type statsCounts struct{ samples, missing, anomalies, withheld, episodes, newNormal, returned uint64 }
+type statsCounts struct {
+	samples, missing, anomalies, small, recurring, customary, restored, withheld, twins, bulk, episodes, newNormal, returned uint64
+}
 
 // NewStats returns a Stats that has learned nothing. Events go through emit. It
 // refuses settings that do not validate, with the name of the statistic.
@@ -82,9 +104,12 @@ func NewStats(cfg StatsConfig, emit event.Emit) (*Stats, error) {
 			return nil, fmt.Errorf("statistic %s: %w", name, err)
 		}
 	}
-	s := &Stats{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), detectors: map[string]*detector{}, unwatched: map[string]bool{}}
+	s := &Stats{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), detectors: map[string]*detector{}, known: map[string]*stat.Statistic{}}
 	for _, known := range stat.All() {
-		s.unwatched[known.Name] = !known.Monitored
+		if slices.ContainsFunc(cfg.Named, func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), known.Name) }) {
+			known.Bulk, known.Twin = false, ""
+		}
+		s.known[known.Name] = &known
 	}
 	return s, nil
 }
@@ -101,11 +126,12 @@ func (s *Stats) Samples(samples []stat.Sample) {
 func (s *Stats) sample(in *stat.Sample) {
 	s.count.samples++
 	s.newest = max(s.newest, in.End)
-	if s.unwatched[in.Name] {
+	kind := s.kind(in.Name)
+	if !kind.Monitored {
 		s.write(in, nil)
 		return
 	}
-	d := s.detector(in.Name)
+	d := s.detector(kind, in)
 	s.write(in, d)
 	d.last = in.End
 	if !in.OK || !usable(in.Value) {
@@ -114,12 +140,10 @@ func (s *Stats) sample(in *stat.Sample) {
 		s.quiet(d, in)
 		return
 	}
-	withheld, returned := d.count.Withheld, d.count.Returned
-	v, changed := d.step(in.Value, in.Start)
-	s.count.withheld += d.count.Withheld - withheld
-	s.count.returned += d.count.Returned - returned
+	before := d.count
+	v, changed := d.step(in)
+	s.count.add(&d.count, &before)
 	if v.abnormal() {
-		s.count.anomalies++
 		s.abnormal(d, in, &v)
 	} else {
 		s.quiet(d, in)
@@ -130,17 +154,54 @@ func (s *Stats) sample(in *stat.Sample) {
 	}
 }
 
-// detector returns the one of a statistic, a new one for the first sample.
-func (s *Stats) detector(name string) *detector {
-	if d := s.detectors[name]; d != nil {
+// add adds what one step has counted.
+func (c *statsCounts) add(now, before *detectorCounts) {
+	c.anomalies += now.Anomalies - before.Anomalies
+	c.small += now.Small - before.Small
+	c.recurring += now.Recurring - before.Recurring
+	c.customary += now.Customary - before.Customary
+	c.restored += now.Restored - before.Restored
+	c.withheld += now.Withheld - before.Withheld
+	c.returned += now.Returned - before.Returned
+}
+
+// kind returns what is known of a statistic; of one that nobody knows it is watched.
+func (s *Stats) kind(name string) *stat.Statistic {
+	k := s.known[name]
+	if k == nil {
+		k = &stat.Statistic{Name: name, Monitored: true, Grain: 1}
+		s.known[name] = k
+	}
+	return k
+}
+
+// detector returns the one of a statistic, a new one for the first sample. Whether it
+// judges logarithms is known with the first value.
+func (s *Stats) detector(kind *stat.Statistic, in *stat.Sample) *detector {
+	logs := in.Below > 0 && kind.Scale != stat.Plain
+	d := s.detectors[kind.Name]
+	if d != nil && (d.logs == logs || !in.OK || d.count.Values > 0) {
 		return d
 	}
-	d, err := newDetector(name, s.settings(name))
+	fresh, err := newDetector(kind, s.settings(kind.Name), logs)
 	if err != nil {
 		panic("watch: settings that were validated: " + err.Error())
 	}
-	s.detectors[name] = d
-	return d
+	if d != nil {
+		fresh.count = d.count
+	}
+	s.keep(fresh)
+	return fresh
+}
+
+// keep takes a detector in and lets it know the one that says the same.
+func (s *Stats) keep(d *detector) {
+	s.detectors[d.name] = d
+	for _, other := range s.detectors {
+		if other.kind.Twin == d.name || d.kind.Twin == other.name {
+			d.twin, other.twin = other, d
+		}
+	}
 }
 
 func (s *Stats) settings(name string) Settings {
@@ -150,36 +211,60 @@ func (s *Stats) settings(name string) Settings {
 	return s.cfg.Settings
 }
 
-// abnormal begins an episode or takes the interval into the open one.
+// abnormal takes the interval into the episode, which is told of once enough of the
+// newest values were abnormal.
 func (s *Stats) abnormal(d *detector, in *stat.Sample, v *verdict) {
 	a := event.Anomaly{
 		Detector: v.by, Statistic: d.name, Value: in.Value, Threshold: v.threshold, Probability: v.probability,
-		Side: v.side.String(), Start: utc(in.Start),
+		Side: v.side.String(), Start: utc(in.Start), Window: utc(in.End).Sub(utc(in.Start)),
 	}
-	if d.open != nil {
-		d.open.extend(&a, in.Value-v.expected, in.End)
+	if d.open == nil {
+		d.open = &episode{Anomaly: a}
+	}
+	d.open.extend(&a, in.Value-v.expected, in.End)
+	if d.open.told() || !d.sustained() || s.held(d) {
 		return
 	}
-	a.Window = utc(in.End).Sub(utc(in.Start))
-	d.open = &episode{Anomaly: a}
-	d.open.extend(&a, in.Value-v.expected, in.End)
 	d.count.Episodes++
 	s.count.episodes++
+	if !d.kind.Bulk {
+		s.leading++
+	}
 	s.emit(d.open.record(s.ids, in.End, event.Firing, ""))
+}
+
+// held reports whether somebody else must speak first: a twin has said it, or it is
+// what any transfer does and nothing else is abnormal.
+func (s *Stats) held(d *detector) bool {
+	switch {
+	case d.twin != nil && d.twin.open.told():
+		s.count.twins++
+		return true
+	case d.kind.Bulk && s.leading == 0:
+		s.count.bulk++
+		return true
+	}
+	return false
 }
 
 // quiet ends an episode whose last abnormal interval is long enough ago.
 func (s *Stats) quiet(d *detector, in *stat.Sample) {
-	if d.open != nil && in.End-d.open.End >= int64(d.set.Quiet)*int64(d.open.Anomaly.Window) {
+	switch {
+	case d.open == nil:
+	case !d.open.told() && d.past&(1<<d.set.Among-1) == 0:
+		d.open = nil
+	case d.open.told() && in.End-d.open.End >= int64(d.set.Quiet)*int64(d.open.Anomaly.Window):
 		s.resolve(d, in.End, "quiet")
 	}
 }
 
 func (s *Stats) resolve(d *detector, at int64, reason string) {
-	if d.open == nil {
-		return
+	if d.open.told() {
+		if !d.kind.Bulk {
+			s.leading--
+		}
+		s.emit(d.open.record(s.ids, at, event.Resolved, reason))
 	}
-	s.emit(d.open.record(s.ids, at, event.Resolved, reason))
 	d.open = nil
 }
 
@@ -194,7 +279,7 @@ func (s *Stats) write(in *stat.Sample, d *detector) {
 		st.Value = &value
 	}
 	if d != nil {
-		st.Up, st.Down = d.thresholds(in.Start)
+		st.Up, st.Down = d.thresholds(in.Start, d.like(in))
 		st.Ready = d.now.calibrated()
 	}
 	s.emit(event.Event{ID: s.ids.Next(st.End), Time: st.End, Dataset: event.DatasetStat, Stat: st})
@@ -231,6 +316,12 @@ func (s *Stats) Counts(yield func(name string, n uint64)) {
 	yield("samples", c.samples)
 	yield("samples_without_value", c.missing)
 	yield("anomalies", c.anomalies)
+	yield("anomalies_small", c.small)
+	yield("anomalies_recurring", c.recurring)
+	yield("anomalies_customary", c.customary)
+	yield("anomalies_restored", c.restored)
+	yield("anomalies_bulk_alone", c.bulk)
+	yield("anomalies_of_twins", c.twins)
 	yield("episodes", c.episodes)
 	yield("new_normals", c.newNormal)
 	yield("old_normals_returned", c.returned)

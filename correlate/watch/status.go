@@ -44,7 +44,7 @@ func (d *detector) status() Status {
 	up, down := d.now.spot.Status(spot.Up), d.now.spot.Status(spot.Down)
 	st := Status{
 		Name: d.name, State: "learning", N: have + len(d.now.ref.values), Need: d.set.NInit,
-		Excesses: up.Excesses + down.Excesses, Drift: d.now.ref.mean + d.usual(d.last), detectorCounts: d.count, Tail: up,
+		Excesses: up.Excesses + down.Excesses, Drift: d.norm.value(d.now.ref.mean+d.usual(d.last), &d.shown), detectorCounts: d.count, Tail: up,
 	}
 	if d.now.calibrated() {
 		st.State = "ready"
@@ -58,6 +58,6 @@ func (d *detector) status() Status {
 	if d.open != nil {
 		st.Episode = d.open.Anomaly.Episode
 	}
-	st.Up, st.Down = d.thresholds(d.last)
+	st.Up, st.Down = d.thresholds(d.last, &d.shown)
 	return st
 }

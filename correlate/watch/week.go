@@ -1,6 +1,11 @@
 package watch
 
-import "time"
+import (
+	"slices"
+	"time"
+
+	"vft/correlate/spot"
+)
 
 // weekHours is the number of bins of a week.
 const weekHours = 168
@@ -18,6 +23,50 @@ type week struct {
 	Hour  int64              `json:"hour"`  // since 1970, that is being summed
 	Sum   float64            `json:"sum"`
 	N     int                `json:"n"`
+
+	// What the newest hour of each bin sustained: the largest value that three of five
+	// reached, and the smallest that they fell to.
+	High   [weekHours]float64 `json:"high"`
+	Low    [weekHours]float64 `json:"low"`
+	Most   float64            `json:"most"` // of the hour that is being summed
+	Least  float64            `json:"least"`
+	Newest []float64          `json:"newest"` // values, at most five
+}
+
+// slack is how far beyond what an hour sustained before a value may be: a quarter, of
+// logarithms.
+const slack = 0.22
+
+// peak takes the value in for what the hour sustains.
+func (w *week) peak(x float64) {
+	if len(w.Newest) < 5 {
+		w.Newest = append(w.Newest, x)
+	} else {
+		copy(w.Newest, w.Newest[1:])
+		w.Newest[4] = x
+	}
+	if len(w.Newest) < 5 {
+		return
+	}
+	var sorted [5]float64
+	copy(sorted[:], w.Newest)
+	slices.Sort(sorted[:])
+	if w.N == 0 {
+		w.Most, w.Least = sorted[2], sorted[2]
+	}
+	w.Most, w.Least = max(w.Most, sorted[2]), min(w.Least, sorted[2])
+}
+
+// customary reports whether a value at t is no farther on its side than what was
+// sustained at that hour, an hour earlier or later, a day ago or a week ago.
+func (w *week) customary(t int64, x float64, side spot.Side) bool {
+	hour := t / int64(time.Hour)
+	for _, ago := range [...]int64{23, 24, 25, weekHours - 1, weekHours} {
+		if at := bin(hour - ago); w.Weeks[at] > 0 && (side == spot.Up && x <= w.High[at]+slack || side == spot.Down && x >= w.Low[at]-slack) {
+			return true
+		}
+	}
+	return false
 }
 
 // observe takes the value x at time t, and reports whether that made the last of
@@ -41,6 +90,7 @@ func (w *week) close() (complete bool) {
 	at, mean := bin(w.Hour), w.Sum/float64(w.N)
 	w.Sum, w.N = 0, 0
 	w.Weeks[at]++
+	w.High[at], w.Low[at] = w.Most, w.Least
 	if w.Weeks[at] > 1 {
 		w.Bins[at] += weekWeight * (mean - w.Bins[at])
 		return false
@@ -62,3 +112,9 @@ func (w *week) usual(t int64) float64 {
 }
 
 func bin(hour int64) int { return int((hour%weekHours + weekHours) % weekHours) }
+
+func (w *week) clone() *week {
+	c := *w
+	c.Newest = slices.Clone(w.Newest)
+	return &c
+}

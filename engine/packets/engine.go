@@ -7,6 +7,7 @@ package packets
 import (
 	"encoding/binary"
 	"math"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -100,11 +101,10 @@ func exactPlaces(replay bool) int {
 // buildAnalyzers builds what judges the traffic.
 func (e *Engine) buildAnalyzers(c *Config) error {
 	s := e.settings
-	judged := watch.DefaultSettings()
-	judged.Q, judged.Level, judged.NInit, judged.Depth = s.Statistics.Q, s.Statistics.Level, s.Statistics.NInit, s.Statistics.Depth
-	judged.MaxExcess, judged.Up, judged.Down = s.Statistics.MaxExcess, s.Statistics.Up, s.Statistics.Down
 	var err error
-	e.stats, err = watch.NewStats(watch.StatsConfig{Settings: judged, EmitStats: s.Statistics.Emit, Seed: part(c.Random, 1)}, e.outlets[statisticsAnalyzer].emit)
+	e.stats, err = watch.NewStats(watch.StatsConfig{
+		Settings: s.Statistics.judged(e.chosen), EmitStats: s.Statistics.Emit, Named: s.Statistics.Names, Seed: part(c.Random, 1),
+	}, e.outlets[statisticsAnalyzer].emit)
 	if err != nil {
 		return setting.Invalid(&s.Statistics.Q, "with the other --spot- options: %v", err)
 	}
@@ -126,6 +126,17 @@ func (e *Engine) buildAnalyzers(c *Config) error {
 		return setting.Invalid(&s.Transfers.Methods, "with the other --anom- options: %v", err)
 	}
 	return nil
+}
+
+// judged is how the chosen statistics are judged.
+func (s *StatisticSettings) judged(chosen []stat.Statistic) watch.Settings {
+	set := watch.DefaultSettings()
+	set.Level, set.NInit, set.Depth, set.MaxExcess, set.Up, set.Down = s.Level, s.NInit, s.Depth, s.MaxExcess, s.Up, s.Down
+	if set.Q = s.Q; set.Q == 0 {
+		set.Q = watch.Budget(s.Budget, time.Second, len(chosen), s.Period)
+		set.Q = min(max(set.Q, 1e-12), (1-s.Level)/2) // what the tails can tell
+	}
+	return set
 }
 
 // anomalyzer is how the anomalyzer works. Wherefore judged from the first

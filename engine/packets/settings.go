@@ -38,7 +38,8 @@ type StatisticSettings struct {
 	Names     []string      // "all", or those that are watched
 	Period    time.Duration // of an interval
 	Emit      bool          // each value is an event
-	Q         float64       // chance that an ordinary value is called abnormal
+	Budget    float64       // false alarms in a second that a host may have
+	Q         float64       // chance that an ordinary value is called abnormal; 0: from Budget
 	Level     float64       // quantile from which on values are the tail
 	NInit     int           // intervals to learn from
 	Depth     int           // intervals of the moving average

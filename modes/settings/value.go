@@ -184,6 +184,20 @@ func Number(low, high float64, fields ...*float64) Value {
 	}, fields)
 }
 
+// Rate is how many times something may happen in a time: 1/week, 3/day, 0.5/hour. The
+// fields get the times in a second, above 0.
+func Rate(fields ...*float64) Value {
+	return single(func(s string) (float64, error) {
+		number, unit, _ := strings.Cut(s, "/")
+		seconds := map[string]float64{"hour": 3600, "day": 24 * 3600, "week": 7 * 24 * 3600, "month": 30 * 24 * 3600}[unit]
+		n, err := strconv.ParseFloat(number, 64)
+		if err != nil || seconds == 0 || !(n > 0 && n <= 1e6) {
+			return 0, fmt.Errorf("%q is not so many in a time, as 1/week, 3/day, 0.5/hour or 1/month", s)
+		}
+		return n / seconds, nil
+	}, fields)
+}
+
 // Bytes is a number of bytes: 1000, 64KiB, 100MiB, 2GiB; or none, which is NaN.
 func Bytes(fields ...*float64) Value {
 	return single(func(s string) (float64, error) {
