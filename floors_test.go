@@ -46,6 +46,7 @@ var floor = map[string]int{
 	"alerting/amqp/amqptest": 1,
 	"docs/schema":            0,
 	"pipeline":               0,
+	"counters":               0,
 	"setting":                0,
 	"hostinfo":               0,
 	"engine/record":          2,

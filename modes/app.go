@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
 	"vft/modes/settings"
@@ -133,6 +134,8 @@ type parts struct {
 	build    Build
 	streams  Streams
 	settings *settings.Settings
+	log      zerolog.Logger
+	level    *levelHook
 	reload   func() (*settings.Settings, error) // reads the configuration again
 }
 
@@ -153,7 +156,8 @@ func (a *app) mode(name string, mode settings.Mode, run func(context.Context, pa
 				return err
 			}
 			reload := func() (*settings.Settings, error) { return a.load(mode) }
-			return run(c.Context, parts{a.build, a.streams, s, reload})
+			log, level := newLog(a.streams, s)
+			return run(c.Context, parts{a.build, a.streams, s, log, level, reload})
 		},
 	}
 }

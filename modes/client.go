@@ -10,8 +10,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 
-	"github.com/rs/zerolog"
-
+	"vft/counters"
 	"vft/engine/flows"
 	"vft/engine/host"
 	"vft/event"
@@ -22,57 +21,67 @@ import (
 // client is the running graph of `vft client`.
 type client struct {
 	parts
-	dir     string
-	log     zerolog.Logger
-	host    *host.Traps
-	link    *link.Client
-	ignore  atomic.Pointer[[]netip.Prefix]
-	ignored atomic.Uint64
-	look    *watcher // nil when no packets are watched
+	base     string // the data directory
+	dir      string // of this client's identity
+	counters counters.Registry
+	linking  link.ClientConfig
+	host     *host.Traps
+	link     *link.Client
+	ignore   atomic.Pointer[[]netip.Prefix]
+	ignored  atomic.Uint64
+	look     *watcher // nil when no packets are watched
 }
 
 // runClient is `vft client`.
 func runClient(ctx context.Context, p parts) error {
-	c := &client{parts: p}
-	var level *levelHook
-	c.log, level = newLog(p.streams, p.settings)
 	if p.settings.ListConnections {
 		return listConnections(ctx, p)
 	}
-	if p.settings.Replay() {
-		return errClientReplay(p.settings)
-	}
-	linkConfig, err := c.linkConfig()
+	c, err := newClient(p)
 	if err != nil {
 		return err
 	}
-	if err := checkUnused(p.settings); err != nil {
+	if err := makeDataDir(c.base); err != nil {
 		return err
 	}
-	base, err := dataDir(p.settings, p.streams.Env)
-	if err != nil {
-		return err
-	}
-	dir, unlock, err := identityDir(base)
+	dir, unlock, err := identityDir(c.base)
 	if err != nil {
 		return cannotOpen(err)
 	}
 	defer unlock()
-	c.dir, linkConfig.Dir = dir, dir
-	linkConfig.Secret = c.secret(base, linkConfig.Server, linkConfig.Join != nil)
-	if linkConfig.Secret != nil {
-		warnShort(c.log, "the secret", linkConfig.Secret())
-	}
-	if c.host, err = newTraps(p.settings, dir, c.log, c.emit); err != nil {
+	if err := c.open(dir); err != nil {
 		return err
 	}
-	linkConfig.OnDeal, linkConfig.Traps = c.host.Deal, c.host.Ports
-	linkConfig.SelfTest, linkConfig.Hello = c.host.SelfTest, c.hello
-	c.link = link.NewClient(linkConfig)
-	if p.settings.Live() {
-		if c.look, err = newWatcher(p.settings, c.log, level.debug, c.link.Emit); err != nil {
-			return err
-		}
+	return c.run(ctx)
+}
+
+// newClient checks the settings and builds what needs no identity; it opens
+// nothing.
+func newClient(p parts) (*client, error) {
+	c := &client{parts: p}
+	if p.settings.Replay() {
+		return nil, errClientReplay(p.settings)
+	}
+	var err error
+	if c.linking, err = c.linkConfig(); err != nil {
+		return nil, err
+	}
+	if c.look, err = watcherIfAny(p.settings, c.log, c.level.debug, func(e event.Event) { c.link.Emit(e) }); err != nil {
+		return nil, err
+	}
+	if _, err = trapSettings(p.settings); err != nil {
+		return nil, err
+	}
+	c.base, err = dataDir(p.settings, p.streams.Env)
+	return c, err
+}
+
+// open builds the rest with the identity in dir, and opens all.
+func (c *client) open(dir string) (err error) {
+	if err := c.buildLink(dir); err != nil {
+		return err
+	}
+	if c.look != nil {
 		if err := c.look.open(); err != nil {
 			return err
 		}
@@ -81,12 +90,34 @@ func runClient(ctx context.Context, p parts) error {
 		return cannotOpen(err)
 	}
 	c.host.Open()
-	return c.run(ctx, level)
+	return nil
+}
+
+// buildLink builds traps and link with the identity in dir.
+func (c *client) buildLink(dir string) (err error) {
+	c.dir, c.linking.Dir = dir, dir
+	c.linking.Secret = c.secret(c.base, c.linking.Server, c.linking.Join != nil)
+	if c.linking.Secret != nil {
+		warnShort(c.log, "the secret", c.linking.Secret())
+	}
+	if c.host, err = newTraps(c.settings, dir, c.log, c.emit); err != nil {
+		return err
+	}
+	c.linking.OnDeal, c.linking.Traps = c.host.Deal, c.host.Ports
+	c.linking.SelfTest, c.linking.Hello = c.host.SelfTest, c.hello
+	c.link = link.NewClient(c.linking)
+	if c.look != nil {
+		c.look.AddCounters(&c.counters)
+	}
+	c.counters.Add("traps", c.host.Counts)
+	c.counters.Add("traps", func(yield func(string, uint64)) { yield("ignored", c.ignored.Load()) })
+	c.counters.Add("link", c.link.Counts)
+	return nil
 }
 
 // run reports until ctx ends or the server refuses this client. The traps end
 // first: what they saw last is still delivered.
-func (c *client) run(ctx context.Context, level *levelHook) error {
+func (c *client) run(ctx context.Context) error {
 	var g group
 	trapping, stop := context.WithCancel(ctx)
 	defer stop()
@@ -97,20 +128,19 @@ func (c *client) run(ctx context.Context, level *levelHook) error {
 		var inner group
 		inner.start(stop, func() error { return c.host.Run(trapping) })
 		if c.look != nil {
-			inner.start(stop, func() error { return c.look.run(trapping, c.streams, c.dir, c.log) })
+			inner.start(stop, func() error { return c.look.run(trapping, c.streams, c.dir) })
 		}
 		return inner.wait()
 	})
 	g.start(stop, func() error { return c.link.Run(linking) })
-	defer onReload(func() { c.reload(level) })()
+	defer onReload(c.reload)()
 	err := g.waitAfter(trapping)
-	logCounts(c.log, "traps", c.host.Counts)
-	logCounts(c.log, "link", c.link.Counts)
+	logCounters(&c.counters, c.log.Info)
 	return err
 }
 
 // reload reads the configuration again; sensors and log level change at once.
-func (c *client) reload(level *levelHook) {
+func (c *client) reload() {
 	read, err := c.parts.reload()
 	var sensors flows.Sensors
 	if err == nil {
@@ -120,7 +150,7 @@ func (c *client) reload(level *levelHook) {
 		c.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
 		return
 	}
-	level.set(read)
+	c.level.set(read)
 	if c.look != nil {
 		c.look.flows.Reload(sensors)
 	}

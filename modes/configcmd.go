@@ -49,29 +49,20 @@ func (a *app) checkConfig(_ *cli.Context, mode settings.Mode) error {
 	if err != nil {
 		return err
 	}
-	for _, check := range []struct {
-		modes settings.Mode
-		run   func(*settings.Settings) error
-	}{
-		{settings.ServerMode | settings.StandaloneMode, func(v *settings.Settings) error { _, err := loadRules(v); return err }},
-		{settings.ServerMode | settings.StandaloneMode, func(v *settings.Settings) error { _, err := loadSensors(v); return err }},
-		{settings.ServerMode | settings.StandaloneMode, func(v *settings.Settings) error { _, err := newNotifier(v, zerolog.Nop()); return err }},
-		{settings.StandaloneMode, func(v *settings.Settings) error { _, err := destinations(v); return err }},
-		{settings.Hosts, func(v *settings.Settings) error { _, err := trapSettings(v); return err }},
-		{settings.Hosts, checkPackets},
-	} {
-		if err == nil && check.modes&mode != 0 {
-			err = check.run(v)
-		}
+	if mode == settings.All {
+		err = checkCommon(v)
 	}
 	// What means one thing on a server and another on a client is checked when
 	// the mode is named.
+	p := parts{build: a.build, streams: a.streams, settings: v, log: zerolog.Nop(), level: &levelHook{}}
 	switch {
 	case err != nil:
 	case mode == settings.ServerMode:
-		err = checkServer(v)
+		_, err = newServer(p)
 	case mode == settings.ClientMode:
-		err = checkClient(v)
+		_, err = newClient(p)
+	case mode == settings.StandaloneMode:
+		_, err = newStandalone(p)
 	}
 	if err == nil {
 		_, err = fmt.Fprintln(a.streams.Err, "the configuration is in order")
@@ -79,39 +70,18 @@ func (a *app) checkConfig(_ *cli.Context, mode settings.Mode) error {
 	return err
 }
 
-// checkServer checks what only a server has.
-func checkServer(v *settings.Settings) error {
-	if err := checkTLS(v); err != nil {
-		return err
-	}
-	if v.Link.Cert != "" {
-		if _, err := readKeyPair(v); err != nil {
+// checkCommon checks what means the same in every mode that has it.
+func checkCommon(s *settings.Settings) error {
+	for _, check := range []func() error{
+		func() error { _, err := loadRules(s); return err },
+		func() error { _, err := newNotifier(s, zerolog.Nop()); return err },
+		func() error { _, err := destinations(s); return err },
+		func() error { _, err := trapSettings(s); return err },
+		func() error { _, err := newWatcher(s, zerolog.Nop(), nil, nil); return err },
+	} {
+		if err := check(); err != nil {
 			return err
 		}
-	}
-	return checkSecretFile(v)
-}
-
-// checkClient checks what only a client has.
-func checkClient(v *settings.Settings) error {
-	if v.Replay() {
-		return errClientReplay(v)
-	}
-	_, err := (&client{parts: parts{settings: v}}).linkConfig()
-	return err
-}
-
-// checkPackets checks the settings of a host that watches packets.
-func checkPackets(v *settings.Settings) error {
-	_, err := newWatcher(v, zerolog.Nop(), nil, nil)
-	return err
-}
-
-// checkUnused refuses wrong settings of a watcher also where none runs: who
-// gives them will want them one day.
-func checkUnused(v *settings.Settings) error {
-	if v.GivenCapture() {
-		return checkPackets(v)
 	}
 	return nil
 }

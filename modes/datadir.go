@@ -10,22 +10,27 @@ import (
 	"vft/modes/settings"
 )
 
-// dataDir makes the data directory, mode 0700, and returns its path.
-func dataDir(v *settings.Settings, env func(string) (string, bool)) (string, error) {
-	dir := v.DataDir
-	if dir == "" {
-		var err error
-		if dir, err = defaultDataDir(env); err != nil {
-			return "", cannotOpen(err)
-		}
+// dataDir is the path of the data directory.
+func dataDir(s *settings.Settings, env func(string) (string, bool)) (string, error) {
+	if s.DataDir != "" {
+		return s.DataDir, nil
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", cannotOpen(fmt.Errorf("cannot make the data directory %s: %v; name another with --data-dir", dir, pathReason(err)))
-	}
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return "", cannotOpen(fmt.Errorf("the data directory %s is not a directory that can be used; name another with --data-dir", dir))
+	dir, err := defaultDataDir(env)
+	if err != nil {
+		return "", cannotOpen(err)
 	}
 	return dir, nil
+}
+
+// makeDataDir makes the data directory, mode 0700.
+func makeDataDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return cannotOpen(fmt.Errorf("cannot make the data directory %s: %v; name another with --data-dir", dir, pathReason(err)))
+	}
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return cannotOpen(fmt.Errorf("the data directory %s is not a directory that can be used; name another with --data-dir", dir))
+	}
+	return nil
 }
 
 // defaultDataDir is /var/lib/vft for root, else vft in the user's own state

@@ -43,6 +43,20 @@ func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emi
 	return w, s.Placed(err)
 }
 
+// watcherIfAny returns nil when no packets are watched. Wrong settings of a
+// capture are refused then too: who gives them will want them one day.
+func watcherIfAny(s *settings.Settings, log zerolog.Logger, debug func() bool, emit event.Emit) (*watcher, error) {
+	watched := s.Live() || s.Replay()
+	if !watched && !s.GivenCapture() {
+		return nil, nil
+	}
+	w, err := newWatcher(s, log, debug, emit)
+	if !watched {
+		return nil, err
+	}
+	return w, err
+}
+
 // open opens what packets come from and go to.
 func (w *watcher) open() error {
 	if err := w.Open(); err != nil {
@@ -52,11 +66,8 @@ func (w *watcher) open() error {
 }
 
 // run captures until ctx ends.
-func (w *watcher) run(ctx context.Context, s Streams, dir string, log zerolog.Logger) error {
-	err := w.RunLive(ctx, s.Err, filepath.Join(dir, "statistics.json"))
-	logCounts(log, "capture", w.CaptureCounts)
-	logCounts(log, "traffic", w.TrafficCounts)
-	return err
+func (w *watcher) run(ctx context.Context, s Streams, dir string) error {
+	return w.RunLive(ctx, s.Err, filepath.Join(dir, "statistics.json"))
 }
 
 // replay reads the capture files.
@@ -66,13 +77,13 @@ func (w *watcher) replay(ctx context.Context, s Streams) error {
 	return w.settings.Placed(w.Replay(ctx, progress, s.Err))
 }
 
-// newCollector returns nil when no address to collect on is given. It opens
+// collectorIfAny returns nil when no address to collect on is given. It opens
 // nothing.
-func newCollector(s *settings.Settings, dir string, log zerolog.Logger, to *flows.Analyzer) *flows.Collector {
+func collectorIfAny(s *settings.Settings, dir string, log zerolog.Logger, sensors flows.Sensors, emit event.Emit) (*flows.Collector, error) {
 	if len(s.Flows.Listen) == 0 {
-		return nil
+		return nil, nil
 	}
-	return flows.NewCollector(&s.Flows, filepath.Join(dir, "exporters.json"), log, to)
+	return flows.NewCollector(flows.Config{Settings: &s.Flows, Sensors: sensors, Random: seed(), Host: hostname(), Log: log, Emit: emit}, filepath.Join(dir, "exporters.json"))
 }
 
 // openCollector binds the addresses and says so, whatever the log level is.
@@ -84,11 +95,4 @@ func openCollector(c *flows.Collector, log zerolog.Logger) error {
 		log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue).Stringer("address", at).Msgf("collecting flows on %s", at)
 	}
 	return nil
-}
-
-// runCollector receives until ctx ends.
-func runCollector(ctx context.Context, c *flows.Collector, log zerolog.Logger) error {
-	err := c.Run(ctx)
-	logCounts(log, "collectors", c.Counts)
-	return err
 }

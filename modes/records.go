@@ -1,11 +1,13 @@
 package modes
 
 import (
+	"sync/atomic"
 	"time"
 
-	rules "vft/correlate/fleet"
-
 	"vft/alerting/amqp"
+	rules "vft/correlate/fleet"
+	"vft/correlate/known"
+	"vft/counters"
 	"vft/engine/fleet"
 	"vft/event"
 	"vft/siem"
@@ -35,6 +37,19 @@ func (w *recordWriter) write(e *event.Event) {
 	if w.notify != nil && e.Threat != nil {
 		w.notify.Send(e)
 	}
+}
+
+// addRuleCounters registers what the rules count, and what the lists of known
+// hosts in them explained.
+func addRuleCounters(all *counters.Registry, c *fleet.Correlator, r *atomic.Pointer[rules.Rules]) {
+	all.Add("rules", c.Counts)
+	all.Add("known hosts", func(yield func(name string, n uint64)) {
+		lists := r.Load().Known
+		if lists == nil {
+			lists = &known.Lists{}
+		}
+		lists.Counts(yield)
+	})
 }
 
 // newCorrelator returns what judges by these rules and writes to w.

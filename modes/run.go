@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"vft/counters"
 )
 
 // group runs the parts of a mode. The first that fails ends the others.
@@ -80,13 +82,19 @@ func onReload(reload func()) (stop func()) {
 	}
 }
 
-// logCounts writes the counters of a part that are not zero, as one line.
-func logCounts(log zerolog.Logger, part string, counts func(func(string, uint64))) {
-	line := log.Info()
-	counts(func(name string, n uint64) {
-		if n != 0 {
-			line = line.Uint64(name, n)
+// logCounters writes the counters of every part that are not zero, a line a part.
+func logCounters(all *counters.Registry, line func() *zerolog.Event) {
+	for _, part := range all.Parts() {
+		e, some := line(), false
+		part.Counts(func(name string, n uint64) {
+			if n != 0 {
+				e, some = e.Uint64(name, n), true
+			}
+		})
+		if some {
+			e.Msg("counters of " + part.Name)
+		} else {
+			e.Discard()
 		}
-	})
-	line.Msg("counters of " + part)
+	}
 }

@@ -52,8 +52,8 @@ func (a *app) testSensors(ctx context.Context, v *settings.Settings, path string
 	if len(v.Packets.Files) == 0 {
 		return badUsage(errors.New("in which capture? vft sensors test FILE --pcapfile CAPTURE"))
 	}
-	s := &server{parts: parts{build: a.build, streams: a.streams, settings: v}}
-	s.log, _ = newLog(a.streams, v)
+	log, level := newLog(a.streams, v)
+	s := &server{parts: parts{build: a.build, streams: a.streams, settings: v, log: log, level: level}}
 	definitions, err := readSensors(path, func(err error) error {
 		return badUsage(fmt.Errorf("cannot read %s: %v; vft config show --sensors prints a file to start from", path, err))
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	rules "vft/correlate/fleet"
+	"vft/counters"
 	"vft/engine/fleet"
 	"vft/engine/flows"
 	"vft/link"
@@ -26,27 +27,29 @@ import (
 // server is the running graph of `vft server`.
 type server struct {
 	parts
-	dir    string
-	log    zerolog.Logger
-	level  *levelHook
-	out    *siem.Destination
-	writer *recordWriter
-	fleet  *fleet.Correlator
-	cert   atomic.Pointer[tls.Certificate]
-	flows  *flows.Analyzer // judges what exporters send
+	dir      string
+	counters counters.Registry
+	rules    atomic.Pointer[rules.Rules]
+	cert     atomic.Pointer[tls.Certificate]
+	out      *siem.Destination
+	writer   *recordWriter
+	fleet    *fleet.Correlator
+	clients  *fleet.Server
+	link     *link.Server
 
 	collector *flows.Collector // nil when no flows are collected
 }
 
 // runServer is `vft server`.
 func runServer(ctx context.Context, p parts) error {
-	s := &server{parts: p}
-	s.log, s.level = newLog(p.streams, p.settings)
-	if len(p.settings.Packets.Files) > 0 {
-		return s.replay(ctx)
+	if p.settings.Replay() {
+		return replayFlows(ctx, p)
 	}
-	r, err := s.prepare()
+	s, err := newServer(p)
 	if err != nil {
+		return err
+	}
+	if err := makeDataDir(s.dir); err != nil {
 		return err
 	}
 	unlock, err := lock(filepath.Join(s.dir, "server.lock"))
@@ -54,6 +57,28 @@ func runServer(ctx context.Context, p parts) error {
 		return cannotOpen(fmt.Errorf("cannot use the data directory %s: %s name another with --data-dir", s.dir, lockReason(err, "is another vft server running?")))
 	}
 	defer unlock()
+	ln, err := s.open()
+	if err != nil {
+		return err
+	}
+	return s.run(ctx, ln)
+}
+
+// newServer checks the settings and builds what needs no secret; it opens
+// nothing.
+func newServer(p parts) (*server, error) {
+	s := &server{parts: p}
+	if err := checkTrust(p.settings); err != nil {
+		return nil, err
+	}
+	r, err := loadRules(p.settings)
+	if err != nil {
+		return nil, err
+	}
+	s.rules.Store(&r)
+	if s.dir, err = dataDir(p.settings, p.streams.Env); err != nil {
+		return nil, err
+	}
 	s.out = siem.New(siem.Config{
 		Target: siem.Target{Scheme: "stdout"}, Stdout: p.streams.Out, Log: s.log, Random: newRandom().Float64,
 		OnDrop: func(dropped uint64) {
@@ -62,32 +87,30 @@ func runServer(ctx context.Context, p parts) error {
 	})
 	s.writer = newRecordWriter(p.build, []*siem.Destination{s.out})
 	s.fleet = newCorrelator(r, s.writer)
-	if err = s.openFlows(); err != nil {
-		return err
+	return s, s.buildFlows()
+}
+
+// open makes what the clients trust and binds the addresses.
+func (s *server) open() (net.Listener, error) {
+	if err := s.buildLink(); err != nil {
+		return nil, err
 	}
-	clients := fleet.NewServer(fleet.Settings{
-		Dir: s.dir, Heartbeat: p.settings.Fleet.Heartbeat, Events: p.settings.Fleet.Events,
-		Now: time.Now, Random: newRandom(), Log: s.log,
-	}, s.fleet)
-	link, err := s.newLink(r, clients)
+	if err := s.link.Check(); err != nil {
+		return nil, cannotOpen(err)
+	}
+	bind := s.settings.Server.Bind
+	ln, err := listen(bind)
 	if err != nil {
-		return err
-	}
-	if err := link.Check(); err != nil {
-		return cannotOpen(err)
-	}
-	ln, err := listen(p.settings.Server.Bind)
-	if err != nil {
-		return cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", p.settings.Server.Bind, opReason(err), bindAdvice(err)))
+		return nil, cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", bind, opReason(err), bindAdvice(err)))
 	}
 	if s.collector != nil {
 		if err := openCollector(s.collector, s.log); err != nil {
 			_ = ln.Close()
-			return err
+			return nil, err
 		}
 	}
 	s.announce(ln.Addr())
-	return s.run(ctx, link, clients, ln)
+	return ln, nil
 }
 
 // listen opens exactly the address: 0.0.0.0 is IPv4 alone, which for the net
@@ -101,21 +124,9 @@ func listen(bind string) (net.Listener, error) {
 	return net.Listen(network, bind)
 }
 
-// prepare does what opens no address.
-func (s *server) prepare() (r rules.Rules, err error) {
-	if err = checkTLS(s.settings); err != nil {
-		return r, err
-	}
-	if r, err = loadRules(s.settings); err != nil {
-		return r, err
-	}
-	s.dir, err = dataDir(s.settings, s.streams.Env)
-	return r, err
-}
-
 // run serves until ctx ends or a part fails, then ends the parts in order:
 // first the link, then what writes.
-func (s *server) run(ctx context.Context, l *link.Server, clients *fleet.Server, ln net.Listener) error {
+func (s *server) run(ctx context.Context, ln net.Listener) error {
 	var g group
 	serving, stop := context.WithCancel(ctx)
 	defer stop()
@@ -128,60 +139,74 @@ func (s *server) run(ctx context.Context, l *link.Server, clients *fleet.Server,
 	g.start(stop, func() error {
 		defer stopWriting()
 		var inner group
-		inner.start(stop, func() error { return l.Serve(serving, ln) })
-		inner.start(stop, func() error { return clients.Run(serving, l.Clients) })
+		inner.start(stop, func() error { return s.link.Serve(serving, ln) })
+		inner.start(stop, func() error { return s.clients.Run(serving, s.link.Clients) })
 		if s.collector != nil {
-			inner.start(stop, func() error { return runCollector(serving, s.collector, s.log) })
+			inner.start(stop, func() error { return s.collector.Run(serving) })
 		}
 		err := inner.wait()
-		clients.Save()
+		s.clients.Save()
 		return err
 	})
 	stopReload := onReload(func() { s.reload() })
 	defer stopReload()
 	err := g.waitAfter(serving)
-	logCounts(s.log, "link", l.Counts)
-	logCounts(s.log, "fleet", s.fleet.Counts)
-	logCounts(s.log, "stdout", s.out.Counts)
-	if s.writer.notify != nil {
-		logCounts(s.log, "amqp", s.writer.notify.Counts)
-	}
+	logCounters(&s.counters, s.log.Info)
 	return err
 }
 
-// newLink builds the server's end of the link.
-func (s *server) newLink(r rules.Rules, clients *fleet.Server) (*link.Server, error) {
+// buildLink builds the server's end of the link, with secret, token and
+// certificate, which are made at the first start.
+func (s *server) buildLink() error {
 	secret, err := serverSecret(s.settings, s.dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	token, err := link.LoadOrMakeToken(filepath.Join(s.dir, "token"))
 	if err != nil {
-		return nil, cannotOpen(err)
+		return cannotOpen(err)
 	}
 	warnShort(s.log, "the secret", secret)
 	warnShort(s.log, "the token of the join string", token)
+	of := s.settings.Fleet
+	of.Dir, of.Now, of.Random, of.Log = s.dir, time.Now, newRandom(), s.log
+	s.clients = fleet.NewServer(of, s.fleet)
 	config := link.ServerConfig{
-		Secret: secret, Dir: s.dir, Log: s.log, Interval: s.settings.Fleet.Heartbeat,
+		Secret: secret, Dir: s.dir, Log: s.log, Interval: of.Heartbeat,
 		Token:     func(id string) (string, bool) { return token, id == link.TokenID(token) },
-		Hello:     clients.Hello,
-		Accept:    clients.Accept,
-		Heartbeat: clients.Heartbeat,
-		Gone:      clients.Gone,
-		Ignore:    func() []netip.Prefix { return ignoredSources(r) },
+		Hello:     s.clients.Hello,
+		Accept:    s.clients.Accept,
+		Heartbeat: s.clients.Heartbeat,
+		Gone:      s.clients.Gone,
+		Ignore:    func() []netip.Prefix { return ignoredSources(s.rules.Load()) },
 	}
 	if s.settings.Link.TLS {
 		if err := s.loadCertificate(s.settings); err != nil {
-			return nil, err
+			return err
 		}
 		config.Certificate = s.cert.Load
 	}
-	return link.NewServer(config), nil
+	s.link = link.NewServer(config)
+	s.addCounters()
+	return nil
+}
+
+// addCounters registers the counters of all parts.
+func (s *server) addCounters() {
+	s.counters.Add("link", s.link.Counts)
+	addRuleCounters(&s.counters, s.fleet, &s.rules)
+	if s.collector != nil {
+		s.collector.AddCounters(&s.counters)
+	}
+	s.counters.Add("stdout", s.out.Counts)
+	if s.writer.notify != nil {
+		s.counters.Add("amqp", s.writer.notify.Counts)
+	}
 }
 
 // ignoredSources are the sources whose hits count nowhere, which clients need
 // not send.
-func ignoredSources(r rules.Rules) (all []netip.Prefix) {
+func ignoredSources(r *rules.Rules) (all []netip.Prefix) {
 	for _, g := range r.Ignore {
 		if g.Source.IsValid() && g.Port == 0 && g.Client == "" && g.Tool == "" && g.Until.IsZero() {
 			all = append(all, g.Source)
@@ -272,7 +297,7 @@ func (s *server) reload() {
 	var r rules.Rules
 	var sensors flows.Sensors
 	if err == nil {
-		err = checkTLS(values)
+		err = checkTrust(values)
 	}
 	if err == nil {
 		sensors, err = loadSensors(values)
@@ -288,8 +313,11 @@ func (s *server) reload() {
 		return
 	}
 	s.level.set(values)
+	s.rules.Store(&r)
 	s.fleet.SetRules(r)
-	s.flows.Reload(sensors)
+	if s.collector != nil {
+		s.collector.Reload(sensors)
+	}
 	reportReload(s.log, s.settings, values)
 }
 

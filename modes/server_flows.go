@@ -11,9 +11,9 @@ import (
 	"vft/siem"
 )
 
-// openFlows builds what collects and judges exported flows, and what tells a
+// buildFlows builds what collects and judges exported flows, and what tells a
 // broker of threats. It opens nothing.
-func (s *server) openFlows() (err error) {
+func (s *server) buildFlows() (err error) {
 	if s.writer.notify, err = newNotifier(s.settings, s.log); err != nil {
 		return err
 	}
@@ -21,12 +21,8 @@ func (s *server) openFlows() (err error) {
 	if err != nil {
 		return err
 	}
-	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
-	if err != nil {
-		return err
-	}
-	s.collector = newCollector(s.settings, s.dir, s.log, s.flows)
-	return nil
+	s.collector, err = collectorIfAny(s.settings, s.dir, s.log, definitions, s.tell)
+	return err
 }
 
 // tell writes what the flows of exporters show.
@@ -35,9 +31,10 @@ func (s *server) tell(e event.Event) {
 	s.fleet.Record(e)
 }
 
-// replay judges the exported flows in capture files and ends when every record
-// is delivered. Nothing is listened on.
-func (s *server) replay(ctx context.Context) error {
+// replayFlows judges the exported flows in capture files and ends when every
+// record is delivered. Nothing is listened on.
+func replayFlows(ctx context.Context, p parts) error {
+	s := &server{parts: p}
 	definitions, err := loadSensors(s.settings)
 	if err != nil {
 		return err
@@ -70,6 +67,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sens
 	if err := files.Open(); err != nil {
 		return cannotOpen(err)
 	}
+	files.AddCounters(&s.counters)
 	var g group
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
@@ -85,5 +83,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sens
 		_ = s.writer.notify.Wait(reading, 0)
 	}
 	stopSending()
-	return errors.Join(err, g.wait())
+	err = errors.Join(err, g.wait())
+	logCounters(&s.counters, s.log.Debug)
+	return err
 }

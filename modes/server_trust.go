@@ -10,6 +10,19 @@ import (
 	"vft/modes/settings"
 )
 
+// checkTrust checks certificate and secret of a server, as far as they are given.
+func checkTrust(s *settings.Settings) error {
+	if err := checkTLS(s); err != nil {
+		return err
+	}
+	if s.Link.Cert != "" {
+		if _, err := readKeyPair(s); err != nil {
+			return err
+		}
+	}
+	return checkSecretFile(s)
+}
+
 // checkTLS holds the flags about TLS against each other.
 func checkTLS(v *settings.Settings) error {
 	cert, key := v.Link.Cert != "", v.Server.Key != ""

@@ -3,11 +3,11 @@ package modes
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	rules "vft/correlate/fleet"
+	"vft/counters"
 	"vft/engine/fleet"
 	"vft/engine/flows"
 	"vft/engine/host"
@@ -19,105 +19,146 @@ import (
 // standalone is the running graph of `vft standalone`.
 type standalone struct {
 	parts
-	dir  string
-	log  zerolog.Logger
-	host *host.Traps // nil in a replay
-	outs []*siem.Destination
-	look *watcher // nil when no packets are watched
+	dir      string
+	counters counters.Registry
+	outs     []*siem.Destination
+	writer   *recordWriter
+	rules    atomic.Pointer[rules.Rules]
+	fleet    *fleet.Correlator
+	hold     func() // of a replay: waits for slow destinations
 
-	writer *recordWriter
-	fleet  *fleet.Correlator
-
-	flows     *flows.Analyzer  // judges what exporters send
+	host      *host.Traps      // nil in a replay
+	look      *watcher         // nil when no packets are watched
 	collector *flows.Collector // nil when no flows are collected
 }
 
 // runStandalone is `vft standalone`.
 func runStandalone(ctx context.Context, p parts) error {
-	s := &standalone{parts: p}
-	var level *levelHook
-	s.log, level = newLog(p.streams, p.settings)
 	if p.settings.ListConnections {
 		return listConnections(ctx, p)
 	}
-	targets, err := destinations(p.settings)
+	s, err := newStandalone(p)
 	if err != nil {
 		return err
 	}
-	r, err := loadRules(p.settings)
-	if err != nil {
-		return err
-	}
-	sensors, err := loadSensors(p.settings)
-	if err != nil {
-		return err
-	}
-	if !p.settings.Replay() { // which keeps nothing
-		if s.dir, err = dataDir(p.settings, p.streams.Env); err != nil {
-			return err
-		}
-	}
-	if err := checkUnused(p.settings); err != nil {
-		return err
-	}
-	if err := s.openOuts(targets); err != nil {
-		return err
-	}
-	s.writer = newRecordWriter(p.build, s.outs)
-	s.fleet = newCorrelator(r, s.writer)
-	if s.writer.notify, err = newNotifier(p.settings, s.log); err != nil {
+	if err := s.open(); err != nil {
 		return err
 	}
 	if p.settings.Replay() {
-		return s.replay(ctx, level)
+		return s.replay(ctx)
 	}
-	if p.settings.Live() {
-		if s.look, err = newWatcher(p.settings, s.log, level.debug, s.tell); err != nil {
+	return s.run(ctx)
+}
+
+// newStandalone builds all parts; it opens nothing.
+func newStandalone(p parts) (*standalone, error) {
+	s := &standalone{parts: p}
+	targets, err := destinations(p.settings)
+	if err != nil {
+		return nil, err
+	}
+	r, err := loadRules(p.settings)
+	if err != nil {
+		return nil, err
+	}
+	sensors, err := loadSensors(p.settings)
+	if err != nil {
+		return nil, err
+	}
+	if !p.settings.Replay() { // which keeps nothing
+		if s.dir, err = dataDir(p.settings, p.streams.Env); err != nil {
+			return nil, err
+		}
+	}
+	s.rules.Store(&r)
+	s.buildOuts(targets)
+	s.writer = newRecordWriter(p.build, s.outs)
+	s.fleet = newCorrelator(r, s.writer)
+	if s.writer.notify, err = newNotifier(p.settings, s.log); err != nil {
+		return nil, err
+	}
+	if s.look, err = watcherIfAny(p.settings, s.log, s.level.debug, s.tell); err != nil {
+		return nil, err
+	}
+	if p.settings.Replay() {
+		s.writer.created = func() time.Time { return time.Time{} }
+		s.addCounters()
+		return s, nil
+	}
+	if s.host, err = newTraps(p.settings, s.dir, s.log, s.emit); err != nil {
+		return nil, err
+	}
+	if s.collector, err = collectorIfAny(p.settings, s.dir, s.log, sensors, s.tell); err != nil {
+		return nil, err
+	}
+	s.addCounters()
+	return s, nil
+}
+
+// addCounters registers the counters of all parts.
+func (s *standalone) addCounters() {
+	if s.look != nil {
+		s.look.AddCounters(&s.counters)
+	}
+	if s.collector != nil {
+		s.collector.AddCounters(&s.counters)
+	}
+	if s.host != nil {
+		s.counters.Add("traps", s.host.Counts)
+	}
+	addRuleCounters(&s.counters, s.fleet, &s.rules)
+	for _, out := range s.outs {
+		s.counters.Add("destination", out.Counts)
+	}
+	if s.writer.notify != nil {
+		s.counters.Add("amqp", s.writer.notify.Counts)
+	}
+}
+
+// open opens what the parts read from, listen on and write to. What is wrong
+// with a destination before the first record ends vft.
+func (s *standalone) open() error {
+	if !s.settings.Replay() {
+		if err := makeDataDir(s.dir); err != nil {
 			return err
 		}
+	}
+	for _, out := range s.outs {
+		if err := out.Check(); err != nil {
+			return cannotOpen(err)
+		}
+	}
+	if s.look != nil {
 		if err := s.look.open(); err != nil {
 			return err
 		}
 	}
-	s.flows, err = flows.NewAnalyzer(flows.Config{Settings: &p.settings.Flows, Sensors: sensors, Random: seed(), Host: hostname(), Log: s.log, Emit: s.tell})
-	if err != nil {
-		return err
-	}
-	if s.host, err = newTraps(p.settings, s.dir, s.log, s.emit); err != nil {
-		return err
-	}
-	if s.collector = newCollector(p.settings, s.dir, s.log, s.flows); s.collector != nil {
+	if s.collector != nil {
 		if err := openCollector(s.collector, s.log); err != nil {
 			return err
 		}
 	}
-	s.host.Open()
-	return s.run(ctx, level)
+	if s.host != nil {
+		s.host.Open()
+	}
+	return nil
 }
 
 // replay reads the files and ends when every record is delivered.
-func (s *standalone) replay(ctx context.Context, level *levelHook) (err error) {
+func (s *standalone) replay(ctx context.Context) error {
 	var g group
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	s.writer.created = func() time.Time { return time.Time{} }
-	s.look, err = newWatcher(s.settings, s.log, level.debug, func(e event.Event) {
-		s.tell(e)
-		s.wait(reading, replayAhead)
-	})
-	if err != nil {
-		return err
-	}
-	if err := s.look.open(); err != nil {
-		return err
-	}
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	s.send(&g, sending, stop)
-	err = s.look.replay(reading, s.streams)
+	s.hold = func() { s.wait(reading, replayAhead) }
+	err := s.look.replay(reading, s.streams)
 	s.wait(reading, 0)
 	stopSending()
-	return errors.Join(err, g.wait())
+	err = errors.Join(err, g.wait())
+	logCounters(&s.counters, s.log.Debug)
+	return err
 }
 
 // send starts what carries records away.
@@ -148,6 +189,9 @@ func (s *standalone) wait(ctx context.Context, most int) {
 func (s *standalone) tell(e event.Event) {
 	e.Client = s.writer.hostname
 	s.fleet.Record(e)
+	if s.hold != nil {
+		s.hold()
+	}
 }
 
 // destinations reads --dest.
@@ -165,28 +209,22 @@ func destinations(v *settings.Settings) (targets []siem.Target, err error) {
 	return targets, nil
 }
 
-// openOuts builds the destinations; what is wrong with one before the first
-// record ends vft.
-func (s *standalone) openOuts(targets []siem.Target) error {
+// buildOuts builds the destinations.
+func (s *standalone) buildOuts(targets []siem.Target) {
 	for _, target := range targets {
 		for _, warning := range target.Warnings() {
 			s.log.Warn().Msg(warning)
 		}
-		out := siem.New(siem.Config{
+		s.outs = append(s.outs, siem.New(siem.Config{
 			Target: target, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64,
 			OnDrop: func(dropped uint64) { s.dropped(target, dropped) },
-		})
-		if err := out.Check(); err != nil {
-			return cannotOpen(err)
-		}
-		s.outs = append(s.outs, out)
+		}))
 	}
-	return nil
 }
 
 // run watches until ctx ends or a destination fails for good. The traps end
 // first: what they saw last is still delivered.
-func (s *standalone) run(ctx context.Context, level *levelHook) error {
+func (s *standalone) run(ctx context.Context) error {
 	var g group
 	trapping, stop := context.WithCancel(ctx)
 	defer stop()
@@ -198,22 +236,16 @@ func (s *standalone) run(ctx context.Context, level *levelHook) error {
 		var inner group
 		inner.start(stop, func() error { return s.watch(trapping) })
 		if s.look != nil {
-			inner.start(stop, func() error { return s.look.run(trapping, s.streams, s.dir, s.log) })
+			inner.start(stop, func() error { return s.look.run(trapping, s.streams, s.dir) })
 		}
 		if s.collector != nil {
-			inner.start(stop, func() error { return runCollector(trapping, s.collector, s.log) })
+			inner.start(stop, func() error { return s.collector.Run(trapping) })
 		}
 		return inner.wait()
 	})
-	defer onReload(func() { s.reload(level) })()
+	defer onReload(s.reload)()
 	err := g.waitAfter(trapping)
-	logCounts(s.log, "traps", s.host.Counts)
-	for _, out := range s.outs {
-		logCounts(s.log, "destination", out.Counts)
-	}
-	if s.writer.notify != nil {
-		logCounts(s.log, "amqp", s.writer.notify.Counts)
-	}
+	logCounters(&s.counters, s.log.Info)
 	return err
 }
 
@@ -254,7 +286,7 @@ func (s *standalone) dropped(target siem.Target, dropped uint64) {
 }
 
 // reload reads the configuration again; rules and log level change at once.
-func (s *standalone) reload(level *levelHook) {
+func (s *standalone) reload() {
 	values, err := s.parts.reload()
 	var r rules.Rules
 	if err == nil {
@@ -268,9 +300,12 @@ func (s *standalone) reload(level *levelHook) {
 		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
 		return
 	}
-	level.set(values)
+	s.level.set(values)
+	s.rules.Store(&r)
 	s.fleet.SetRules(r)
-	s.flows.Reload(sensors)
+	if s.collector != nil {
+		s.collector.Reload(sensors)
+	}
 	if s.look != nil {
 		s.look.flows.Reload(sensors)
 	}

@@ -94,6 +94,9 @@ func New(cfg Config) *Detections {
 	d.onCount = append(d.onCount, d.scans.counts, d.slow.counts, d.floods.counts, d.amplify.counts, d.discovery.counts, d.spoof.counts,
 		d.dhcp.counts, d.injection.counts, d.dns.counts, d.brute.counts, d.conns.counts, d.episodes.counts)
 	d.flows = newFlows(d, home)
+	if cfg.Exported != nil { // its counters are there from the start
+		d.exports = newExports(d)
+	}
 	return d
 }
 

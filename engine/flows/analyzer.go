@@ -10,6 +10,7 @@ import (
 	"vft/correlate/detect"
 	"vft/correlate/sensor"
 	"vft/correlate/watch"
+	"vft/counters"
 	"vft/engine/record"
 	"vft/event"
 )
@@ -166,9 +167,11 @@ func (a *Analyzer) deliver(e event.Event) {
 func (a *Analyzer) Counts(yield func(name string, value uint64)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	var sensors []counters.Func
 	for _, s := range a.sets() {
-		s.Counts(yield)
+		sensors = append(sensors, s.Counts)
 	}
+	counters.Sum(sensors...)(yield)
 	a.losses.Counts(yield)
 	if a.detect != nil {
 		a.detect.Counts(yield)

@@ -48,7 +48,21 @@ func (c *Captured) Loss(observer string, received, dropped uint64, now int64) {
 func (c *Captured) Advance(now int64) { c.advance(now) }
 
 // Close resolves what is open.
-func (c *Captured) Close() { c.close() }
+func (c *Captured) Close() {
+	c.close()
+	if c.worker != nil {
+		c.worker.tally.Take(c.worker.decoder.Counts)
+	}
+}
+
+// Counts yields the counters of sensors, and of what a replay decoded. Any
+// goroutine may ask.
+func (c *Captured) Counts(yield func(name string, n uint64)) {
+	c.Analyzer.Counts(yield)
+	if c.worker != nil {
+		c.worker.tally.Counts(func(name string, n uint64) { yield(decoderCounter+name, n) })
+	}
+}
 
 // DecoderCounts yields what was decoded of the packets of a replay.
 func (c *Captured) DecoderCounts(yield func(name string, n uint64)) {

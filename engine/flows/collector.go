@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/capture/export"
+	"vft/counters"
 )
 
 // Collector receives exported flows over the network and has them judged.
@@ -22,7 +23,12 @@ type Collector struct {
 }
 
 // NewCollector opens nothing. What the exporters told is kept in the file state.
-func NewCollector(s *Settings, state string, log zerolog.Logger, to *Analyzer) *Collector {
+func NewCollector(cfg Config, state string) (*Collector, error) {
+	s, log := cfg.Settings, cfg.Log
+	to, err := NewAnalyzer(cfg)
+	if err != nil {
+		return nil, err
+	}
 	workers := s.Workers
 	if workers == 0 {
 		workers = min(runtime.NumCPU(), 4)
@@ -33,8 +39,12 @@ func NewCollector(s *Settings, state string, log zerolog.Logger, to *Analyzer) *
 	for range c.socket.Workers() {
 		c.workers = append(c.workers, newWorker(s, to))
 	}
-	return c
+	return c, nil
 }
+
+// Reload changes the sensors before the next flow or tick of the clock. Any
+// goroutine may call it.
+func (c *Collector) Reload(s Sensors) { c.to.Reload(s) }
 
 // Open binds the addresses.
 func (c *Collector) Open() error { return c.socket.Open() }
@@ -67,14 +77,16 @@ func (c *Collector) Run(ctx context.Context) error {
 // lost tells that the kernel dropped datagrams.
 func (c *Collector) lost(l export.Loss) { c.to.loss(l.At.String(), l.Received, l.Dropped, l.Now) }
 
-// Counts yields the counters of sockets, decoders, sensors and detections, after
-// Run.
-func (c *Collector) Counts(yield func(name string, value uint64)) {
+// AddCounters registers the counters of sockets, decoders, sensors and
+// detections.
+func (c *Collector) AddCounters(all *counters.Registry) { all.Add("collectors", c.counts) }
+
+func (c *Collector) counts(yield func(name string, value uint64)) {
 	c.socket.Counts(yield)
-	sums := map[string]uint64{}
+	var decoders []counters.Func
 	for _, w := range c.workers {
-		w.decoder.Counts(func(name string, n uint64) { sums[name] += n })
+		decoders = append(decoders, w.tally.Counts)
 	}
-	c.workers[0].decoder.Counts(func(name string, _ uint64) { yield(decoderCounter+name, sums[name]) })
+	counters.Sum(decoders...)(func(name string, n uint64) { yield(decoderCounter+name, n) })
 	c.to.Counts(yield)
 }

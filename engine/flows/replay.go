@@ -12,6 +12,7 @@ import (
 	"vft/capture/flow"
 	"vft/capture/packet"
 	"vft/correlate/sensor"
+	"vft/counters"
 	"vft/event"
 )
 
@@ -66,6 +67,7 @@ func (x *Replay) Run(ctx context.Context, progress func(done, total int64), out 
 		x.own.Flush()
 	}
 	x.to.close()
+	x.worker.tally.Take(x.worker.decoder.Counts)
 	if ctx.Err() != nil {
 		err = nil // told to stop: what was read counts
 	}
@@ -99,6 +101,15 @@ func (x *Replay) packet(pkt *capture.Packet) {
 		x.second = pkt.Time + int64(time.Second)
 	}
 	x.own.Packet(&x.parsed, pkt.Time)
+}
+
+// AddCounters registers the counters of decoder, sensors and detections, as they
+// are in the end.
+func (x *Replay) AddCounters(all *counters.Registry) {
+	all.Add("collectors", func(yield func(name string, n uint64)) {
+		x.worker.tally.Counts(func(name string, n uint64) { yield(decoderCounter+name, n) })
+		x.to.Counts(yield)
+	})
 }
 
 // summarise writes the vft.summary record, and the same in words.

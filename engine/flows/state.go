@@ -134,6 +134,7 @@ type exporterKey struct {
 func (w *worker) look(now int64) {
 	w.to.mu.Lock()
 	defer w.to.mu.Unlock()
+	w.tally.Take(w.decoder.Counts)
 	w.known = w.decoder.Save()
 	seen := make(map[exporterKey]export.Exporter, len(w.seen))
 	for e := range w.decoder.Exporters() {

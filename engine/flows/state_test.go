@@ -32,17 +32,16 @@ func TestDamagedExportersState(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "exporters.json"), []byte(c.text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		a, err := NewAnalyzer(Config{Settings: s, Emit: func(event.Event) {}})
+		collector, err := NewCollector(Config{Settings: s, Log: zerolog.New(log), Emit: func(event.Event) {}}, filepath.Join(dir, "exporters.json"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		collector := NewCollector(s, filepath.Join(dir, "exporters.json"), zerolog.New(log), a)
 		collector.restore()
 		templates := 0
 		for e := range collector.workers[0].decoder.Exporters() {
 			templates += e.Templates
 		}
-		if pairs := len(a.moves.Save().Exfiltration.Pairs); templates != c.templates || pairs != c.pairs || (log.Len() > 0) != c.warned {
+		if pairs := len(collector.to.moves.Save().Exfiltration.Pairs); templates != c.templates || pairs != c.pairs || (log.Len() > 0) != c.warned {
 			t.Errorf("%s: %d templates, %d pairs, log %q", c.why, templates, pairs, log)
 		}
 	}

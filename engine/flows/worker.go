@@ -8,6 +8,7 @@ import (
 	"vft/capture/export"
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/counters"
 )
 
 // worker decodes the datagrams of one socket, or of one replay. One goroutine
@@ -19,13 +20,14 @@ type worker struct {
 	due     int64                           // when look is called next
 	known   export.State                    // as look found it; Analyzer.mu guards it
 	seen    map[exporterKey]export.Exporter // the same
+	tally   counters.Tally                  // of the decoder
 }
 
 // manyRecords is how many records may wait to be judged.
 const manyRecords = 4096
 
 func newWorker(s *Settings, to *Analyzer) *worker {
-	return &worker{to: to, decoder: export.NewDecoder(export.Config{
+	w := &worker{to: to, decoder: export.NewDecoder(export.Config{
 		MaxSkew: -1, // the times in a record are those that its exporter stated
 		Sampling: func(exporter packet.Addr) uint32 {
 			i := slices.IndexFunc(s.Sampling, func(r SamplingRate) bool { return packet.AddrFrom(r.Exporter) == exporter })
@@ -35,6 +37,8 @@ func newWorker(s *Settings, to *Analyzer) *worker {
 			return s.Sampling[i].Rate
 		},
 	})}
+	w.tally.Take(w.decoder.Counts)
+	return w
 }
 
 // datagram decodes one datagram.

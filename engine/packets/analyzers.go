@@ -22,6 +22,9 @@ func (e *Engine) judgeStatistics(j *journal) {
 		switch s.kind {
 		case stepSamples:
 			e.stats.Samples(j.samples[s.from:s.to])
+			if e.tallyDue(statisticsAnalyzer, s.at) {
+				e.tallies.statistics.Take(e.stats.Counts)
+			}
 		case stepClose:
 			if e.live == nil { // else an episode goes on in the next run, with what was learned
 				e.stats.Flush()
@@ -43,6 +46,9 @@ func (e *Engine) judgeTransfers(j *journal) {
 			e.transfers.Flow(&s.record)
 		case stepMeasure:
 			e.transfers.Advance(s.at)
+			if e.tallyDue(transfersAnalyzer, s.at) {
+				e.tallies.transfers.Take(e.transfers.Counts)
+			}
 		case stepClose:
 			e.transfers.Flush(e.live == nil) // else an episode of the week goes on in the next run
 		}
@@ -62,6 +68,9 @@ func (e *Engine) judgePackets(j *journal) {
 			e.detect.Flow(&s.record)
 		case stepInterval:
 			e.detect.Advance(s.at)
+			if e.tallyDue(detectionsAnalyzer, s.at) {
+				e.tallies.detections.Take(e.detect.Counts)
+			}
 		case stepClose:
 			e.detect.Close()
 		}

@@ -48,6 +48,7 @@ type Engine struct {
 	transfers *watch.Transfers // nil: no method is chosen
 	flows     FlowAnalyzer
 	kernel    kernelCounts // at the last look; of the analyzer of flows
+	tallies   tallies
 	reader
 }
 
@@ -83,6 +84,7 @@ func New(c Config) (*Engine, error) {
 		Period: s.Statistics.Period, Inner: s.Inner, Interval: e.interval, Places: exactPlaces(e.replay),
 		Flow: flow.Config{Max: s.MaxFlows, LinkHeader: ethernetHeader, Seed: binary.LittleEndian.Uint64(c.Random[:]), Emit: e.flow},
 	})
+	e.tallyAll()
 	return e, e.buildSource()
 }
 

@@ -42,6 +42,7 @@ func (e *Engine) RunLive(ctx context.Context, out io.Writer, state string) error
 	lookup.Wait()
 	top.write(out)
 	e.closePackets()
+	e.tallyAll()
 	return err
 }
 
@@ -110,6 +111,9 @@ func (e *Engine) interval(iv *stat.Interval) {
 	e.open.samples = stat.AppendSamples(e.open.samples, iv, e.chosen)
 	s.to = len(e.open.samples)
 	e.begin(stepInterval, iv.End)
+	if e.tallyDue(analyzers, iv.End) {
+		e.tallyReader()
+	}
 	e.tops.tick(iv.End, e.shard.Flows().Each)
 }
 

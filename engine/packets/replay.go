@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"vft/capture"
 	"vft/event"
@@ -25,6 +24,7 @@ func (e *Engine) Replay(ctx context.Context, progress func(done, total int64), o
 		})
 	})
 	e.closePackets()
+	e.tallyAll()
 	if ctx.Err() != nil {
 		err = nil // told to stop: what was read counts
 	}
@@ -55,21 +55,3 @@ func (e *Engine) summarise(out io.Writer, reports []capture.Report) {
 	fmt.Fprintf(out, "%d packets, %d bytes, %d flows in %.3f s of capture; %d malformed, %d alerts\n",
 		sum.Packets, sum.Bytes, sum.Flows, sum.Seconds, sum.Malformed, sum.Alerts)
 }
-
-// TrafficCounts yields what a vft.summary would say of the packets. Of what is
-// distinct only exact counts are told, which live are those of little traffic.
-func (e *Engine) TrafficCounts(yield func(name string, n uint64)) {
-	totals := e.shard.Totals()
-	yield("packets", totals.Packets)
-	yield("bytes", totals.Bytes)
-	yield("flows", e.shard.Flows().Counters().Started)
-	yield("filtered", e.filter.Dropped())
-	for _, c := range totals.Summary() {
-		if totals.Exact() || !strings.HasPrefix(c.Name, "unique_") {
-			yield(c.Name, c.Value)
-		}
-	}
-}
-
-// CaptureCounts yields what the kernel had of a live capture.
-func (e *Engine) CaptureCounts(yield func(name string, n uint64)) { e.live.Counts(yield) }

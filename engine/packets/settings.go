@@ -95,6 +95,8 @@ type FlowAnalyzer interface {
 	Loss(observer string, received, dropped uint64, now int64)
 	Advance(now int64)
 	Close()
+	// Counts yields every counter. Any goroutine may ask.
+	Counts(yield func(name string, n uint64))
 	// DecoderCounts yields what it decoded of the packets.
 	DecoderCounts(yield func(name string, n uint64))
 }
