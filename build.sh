@@ -2,7 +2,9 @@
 # Builds, runs and tests vft.
 #   ./build.sh         make ./vft: static, version and commit stamped, reproducible
 #   ./build.sh run     build, start a server and a client on loopback, say what to type
-#   ./build.sh test    everything that must hold, in at most 10 minutes on two cores
+#   ./build.sh test    everything that must hold, in at most 10 minutes on two cores;
+#                      asks before it installs the programs that the tests drive,
+#                      with --install it does not ask
 #   ./build.sh bench   the benchmarks, each figure beside its limit
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -55,21 +57,41 @@ EOF
   wait
 }
 
-# install_missing installs the programs that the tests drive, or names them.
+# install_missing installs the programs that the tests drive, when it may, or
+# names them.
 install_missing() {
-  local missing=()
+  local missing=() answer=''
   for p in "${programs[@]}"; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "$p" >/dev/null || missing+=("$p")
   done
   [ ${#missing[@]} -eq 0 ] && return
   if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    if [ "$1" = --install ]; then
+      answer=y
+    elif [ -t 0 ]; then
+      say "the tests drive programs that are missing: ${missing[*]}"
+      read -r -p "install these Debian packages? ${packages[*]} [y/N] " answer
+    fi
+  fi
+  if [[ $answer == [yY]* ]]; then
     say "installing for the tests: ${packages[*]}"
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
     return
   fi
   [ "${CI:-}" = true ] && fail "these programs are missing: ${missing[*]} (Debian packages: ${packages[*]})"
-  say "the tests that need these programs are skipped: ${missing[*]} (Debian packages: ${packages[*]})"
+  say "the tests that need these programs are skipped: ${missing[*]} (as root, ./build.sh test --install installs them; Debian packages: ${packages[*]})"
+}
+
+# vulnerabilities looks for known ones in what vft is built from, where the
+# database can be reached.
+vulnerabilities() {
+  local db=${GOVULNDB:-https://vuln.go.dev}
+  if ! command -v curl >/dev/null || ! curl -fsS --max-time 10 -o /dev/null "$db/index/db.json" 2>/dev/null; then
+    echo "left out: $db cannot be reached"
+    return
+  fi
+  go tool govulncheck ./...
 }
 
 # fuzz runs every fuzz target some thousand times on top of its committed corpus.
@@ -87,8 +109,9 @@ fuzz() {
 }
 
 test_all() {
+  case "$1" in '' | --install) ;; *) fail "'$1' is not understood after test; it takes --install" ;; esac
   need_go
-  install_missing
+  install_missing "$1"
   export PATH="$PATH:/usr/sbin:/sbin"
   local bad log
   log=$(mktemp)
@@ -99,6 +122,8 @@ test_all() {
   go vet ./...
   say 'staticcheck'
   go tool staticcheck ./...
+  say 'known vulnerabilities'
+  vulnerabilities
   say 'tests'
   CGO_ENABLED=1 go test -race -skip 'Memory|Alloc' -timeout 8m $(go list ./... | grep -v -e '/e2e$' -e '^vft$')
   say 'tests with real programs'
@@ -125,7 +150,7 @@ bench() {
 case "${1:-build}" in
   build) build ;;
   run) run ;;
-  test) test_all ;;
+  test) test_all "${2:-}" ;;
   bench) bench ;;
   *) fail "'$1' is not understood; use build, run, test or bench" ;;
 esac
