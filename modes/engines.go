@@ -33,6 +33,8 @@ func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emi
 	}
 	if s.Live() {
 		c.Gateways = hostinfo.Gateways()
+		own := hostinfo.Networks()
+		s.Packets.Home, s.Flows.Home = hostinfo.Inside(s.Packets.Home, own), hostinfo.Inside(s.Flows.Home, own)
 	}
 	c.Flows = func(emit event.Emit) (packets.FlowAnalyzer, error) {
 		judged := flows.Config{Settings: &s.Flows, Sensors: definitions, Random: c.Random, Host: c.Host, Log: log, Emit: emit}

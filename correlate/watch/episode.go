@@ -17,7 +17,9 @@ type episode struct {
 
 	src, dst  netip.AddrPort // of a flow
 	transport string
-	quiet     int // intervals since then; of a flow
+	quiet     int    // intervals since then; of a flow
+	past      uint64 // a bit for each of the newest intervals: it was abnormal; of a flow
+	carried   uint64 // bytes of the abnormal intervals; of a flow
 }
 
 // told reports whether it was told of that it began.

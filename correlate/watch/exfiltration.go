@@ -22,6 +22,10 @@ type ExfiltrationConfig struct {
 	// Share is how many times what came back the bytes must be: a download and a
 	// backup that reads as much as it writes are none.
 	Share float64
+	// Burst is the payload bytes in two hours at most to a destination that is new to
+	// a host of which enough is known; 0: not watched.
+	Burst uint64
+	Hosts int // local ones whose habits are kept, at least 1; 100 bytes each
 	// Local says which sources give away; what goes from one to another is inside.
 	// nil: the private, unique local, loopback and link-local addresses.
 	Local func(netip.Addr) bool
@@ -32,9 +36,9 @@ type ExfiltrationConfig struct {
 }
 
 // DefaultExfiltrationConfig returns 10,000 pairs, 1 GiB in 24 hours, 3 GiB in 7 days, ten
-// times what came back, 100 episodes an hour.
+// times what came back, 200 MiB to a new destination, 4,096 hosts, 100 episodes an hour.
 func DefaultExfiltrationConfig() ExfiltrationConfig {
-	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10, Episodes: 100}
+	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10, Burst: 200 << 20, Hosts: 4096, Episodes: 100}
 }
 
 // Validate says what is wrong with the first setting that is.
@@ -42,6 +46,8 @@ func (c ExfiltrationConfig) Validate() error {
 	switch {
 	case c.Pairs < 1:
 		return fmt.Errorf("cannot watch %d pairs: at least 1 is needed", c.Pairs)
+	case c.Hosts < 1:
+		return fmt.Errorf("cannot know %d hosts: at least 1 is needed", c.Hosts)
 	case c.Episodes < 1:
 		return fmt.Errorf("cannot begin %d episodes an hour: at least 1 is needed", c.Episodes)
 	case !(c.Share >= 0):
@@ -50,8 +56,10 @@ func (c ExfiltrationConfig) Validate() error {
 	return nil
 }
 
-// Exfiltration finds slow exfiltration: a pair of a local source and a destination
-// outside that carries much in a day or a week, however slowly. It keeps the pairs that
+// Exfiltration finds what leaves for outside: a pair of a local source and a destination
+// that carries much in a day or a week, however slowly, and a large upload to where the
+// source has never been. What a source has given to a peer in a day for longer than a
+// week is its habit: up to twice that is silent. It keeps the pairs that
 // carry most in bounded memory, by Space-Saving (Metwally, Agrawal and El Abbadi,
 // "Efficient Computation of Frequent and Top-k Elements in Data Streams", ICDT 2005):
 // a new pair takes the place of the smallest and inherits its count, as an error that
@@ -63,6 +71,7 @@ type Exfiltration struct {
 	ids   *event.IDs
 	index map[pairKey]*pair
 	order pairHeap
+	hosts givers
 	hour  int64 // since 1970
 	begun int   // episodes, in it
 	count exfiltrationCounts
@@ -75,6 +84,7 @@ type pairKey struct{ src, dst packet.Addr }
 // pair is what one source gave one destination, by hour and by day.
 type pair struct {
 	key   pairKey
+	first int64 // when it was seen first
 	out   volume
 	back  volume
 	error uint64 // inherited
@@ -108,6 +118,22 @@ func (v *volume) week() (sum uint64) {
 	return sum
 }
 
+// recent returns the bytes of the newest two hours.
+func (v *volume) recent(hour int64) uint64 { return v.Hours[hour%24] + v.Hours[(hour+23)%24] }
+
+// slow reports whether no two hours carried more than half of the day, nor one day more
+// than half of the week.
+func (v *volume) slow(days bool) bool {
+	if days {
+		return slices.Max(v.Days[:]) <= v.week()/2
+	}
+	largest := uint64(0)
+	for i := range v.Hours {
+		largest = max(largest, v.Hours[i]+v.Hours[(i+1)%24])
+	}
+	return largest <= v.day()/2
+}
+
 // clear makes room for a new hour.
 func (v *volume) clear(hour int64) {
 	v.Hours[hour%24] = 0
@@ -124,7 +150,7 @@ func NewExfiltration(cfg ExfiltrationConfig, emit event.Emit) (*Exfiltration, er
 	if cfg.Local == nil {
 		cfg.Local = private
 	}
-	return &Exfiltration{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), index: map[pairKey]*pair{}}, nil
+	return &Exfiltration{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), index: map[pairKey]*pair{}, hosts: newGivers(cfg.Hosts)}, nil
 }
 
 func private(a netip.Addr) bool {
@@ -140,32 +166,51 @@ func (x *Exfiltration) Carried(key *flow.Key, forth, back uint64, now int64) {
 	switch {
 	case from == to || dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 	case from:
-		x.add(pairKey{key.Src, key.Dst}, forth, back, now)
+		x.add(pairKey{key.Src, key.Dst}, forth, back, now, true)
 	default:
-		x.add(pairKey{key.Dst, key.Src}, back, forth, now)
+		x.add(pairKey{key.Dst, key.Src}, back, forth, now, false)
 	}
 }
 
-func (x *Exfiltration) add(key pairKey, out, back uint64, now int64) {
+// New reports whether a flow goes from a local host to a destination outside that it
+// has first talked to within a day, after enough was known of it.
+func (x *Exfiltration) New(key *flow.Key, now int64) bool {
+	p := x.index[pairKey{key.Src, key.Dst}]
+	if p == nil || now-p.first >= int64(24*time.Hour) {
+		return false
+	}
+	g := x.hosts.index[key.Src]
+	if g == nil {
+		return false
+	}
+	enough, _ := g.knows(p.first)
+	return enough
+}
+
+func (x *Exfiltration) add(key pairKey, out, back uint64, now int64, opened bool) {
 	x.count.bytes += out
+	g := x.hosts.see(key.src, now)
 	p := x.index[key]
 	if p == nil {
 		if out == 0 {
 			return
 		}
 		p = x.insert(key, now)
+		if opened {
+			g.peers++
+		}
 	}
 	p.out.add(x.hour, out)
 	p.back.add(x.hour, back)
 	p.most += out
 	heap.Fix(&x.order, p.at)
-	x.judge(p, now)
+	x.judge(p, g, now)
 }
 
 // insert makes a place for a pair; when there is none it takes that of the smallest.
 func (x *Exfiltration) insert(key pairKey, now int64) *pair {
 	if len(x.order) < x.cfg.Pairs {
-		p := &pair{key: key, at: len(x.order)}
+		p := &pair{key: key, first: now, at: len(x.order)}
 		x.order, x.index[key] = append(x.order, p), p
 		return p
 	}
@@ -173,18 +218,18 @@ func (x *Exfiltration) insert(key pairKey, now int64) *pair {
 	x.resolve(p, now, "too many pairs")
 	delete(x.index, p.key)
 	x.count.replaced++
-	*p = pair{key: key, error: p.most, most: p.most}
+	*p = pair{key: key, first: now, error: p.most, most: p.most}
 	x.index[key] = p
 	return p
 }
 
 // judge begins an episode of a pair when it is above a limit.
-func (x *Exfiltration) judge(p *pair, now int64) {
+func (x *Exfiltration) judge(p *pair, g *giver, now int64) {
 	if p.open != nil {
 		return
 	}
-	bytes, back, limit, window := x.above(p)
-	if window == 0 {
+	over := x.above(p, g, now)
+	if over.window == 0 {
 		return
 	}
 	if x.begun >= x.cfg.Episodes {
@@ -195,23 +240,65 @@ func (x *Exfiltration) judge(p *pair, now int64) {
 	x.count.episodes++
 	src, dst := p.key.src.Netip(), p.key.dst.Netip()
 	p.open = &event.Threat{
-		Type: "exfiltration", Offender: src.String(), Sensor: "slow-exfiltration", Severity: 60,
-		Start: utc(now).Add(-window), End: utc(now),
-		Details: map[string]any{"destination": dst.String(), "bytes": bytes, "bytes_back": back, "threshold": limit, "window_s": int(window.Seconds())},
+		Type: "exfiltration", Offender: src.String(), Sensor: over.sensor, Severity: over.severity,
+		Start: utc(max(p.first, now-int64(over.window))), End: utc(now),
+		Details: map[string]any{"destination": dst.String(), "bytes": over.bytes, "bytes_back": over.back, "threshold": over.limit, "window_s": int(over.window.Seconds()), "usual": g.usual},
 	}
 	x.tell(p, now, event.Firing)
 }
 
-// above returns the first limit that a pair is above, a window of 0 when there is none.
-func (x *Exfiltration) above(p *pair) (bytes, back, limit uint64, window time.Duration) {
+// excess is how a pair is above a limit.
+type excess struct {
+	sensor             string
+	bytes, back, limit uint64
+	window             time.Duration // 0: it is not
+	severity           int
+}
+
+// What it weighs. Much in a short time may be a backup as well: only where enough is
+// known of the host is a new destination more than a lead.
+const (
+	severitySlow    = 60
+	severityNew     = 50 // to a destination that is new to a host known for a day
+	severityNewSoon = 40 // to one known for less
+	severityMuch    = 35
+)
+
+// leastSustained is how long an upload must last that somebody should look at.
+const leastSustained = 15 * time.Second
+
+// above returns how a pair is above a limit, the strongest first.
+func (x *Exfiltration) above(p *pair, g *giver, now int64) excess {
 	day, week := p.out.day(), p.out.week()
-	switch {
-	case x.cfg.Day > 0 && day >= x.cfg.Day && float64(day) >= x.cfg.Share*float64(p.back.day()):
-		return day, p.back.day(), x.cfg.Day, 24 * time.Hour
-	case x.cfg.Week > 0 && week >= x.cfg.Week && float64(week) >= x.cfg.Share*float64(p.back.week()):
-		return week, p.back.week(), x.cfg.Week, 7 * 24 * time.Hour
+	dayBack, weekBack := p.back.day(), p.back.week()
+	tooMuch := func(out, back, limit, usual uint64) bool {
+		return limit > 0 && out >= limit && float64(out) >= x.cfg.Share*float64(back) && out > 2*usual
 	}
-	return 0, 0, 0, 0
+	overDay, overWeek := tooMuch(day, dayBack, x.cfg.Day, g.usual), tooMuch(week, weekBack, x.cfg.Week, 7*g.usual)
+	slow := excess{"slow-exfiltration", day, dayBack, x.cfg.Day, 24 * time.Hour, severitySlow}
+	slowWeek := excess{"slow-exfiltration", week, weekBack, x.cfg.Week, 7 * 24 * time.Hour, severitySlow}
+	recent, recentBack := p.out.recent(x.hour), p.back.recent(x.hour)
+	enough, known := g.knows(p.first)
+	lasted := time.Duration(now - p.first)
+	switch {
+	case overDay && p.out.slow(false):
+		return slow
+	case overWeek && p.out.slow(true):
+		return slowWeek
+	case enough && lasted >= leastSustained && lasted < 2*time.Hour && tooMuch(recent, recentBack, x.cfg.Burst, g.usual):
+		upload := excess{"new-destination", recent, recentBack, x.cfg.Burst, lasted, severityNewSoon}
+		if known {
+			upload.severity = severityNew
+		}
+		return upload
+	case overDay:
+		slow.severity = severityMuch
+		return slow
+	case overWeek:
+		slowWeek.severity = severityMuch
+		return slowWeek
+	}
+	return excess{}
 }
 
 func (x *Exfiltration) tell(p *pair, now int64, state event.AlertState) {
@@ -257,6 +344,7 @@ func (x *Exfiltration) Advance(now int64) {
 			p.back.clear(x.hour)
 			p.error -= p.error / weekHours
 		}
+		x.hosts.fade()
 	}
 	x.sweep(now)
 }
@@ -267,7 +355,14 @@ func (x *Exfiltration) sweep(now int64) {
 	kept := x.order[:0]
 	var over []*pair
 	for _, p := range x.order {
-		if _, _, _, window := x.above(p); p.open != nil && window == 0 {
+		g := x.hosts.index[p.key.src]
+		if g == nil { // it was evicted
+			g = &giver{since: now}
+		}
+		if now-p.first >= int64(7*24*time.Hour) {
+			g.usual = max(g.usual, slices.Max(p.out.Days[:]))
+		}
+		if p.open != nil && x.above(p, g, now).window == 0 {
 			over = append(over, p)
 		}
 		p.most = p.out.week() + p.error
@@ -296,6 +391,8 @@ func (x *Exfiltration) Counts(yield func(name string, n uint64)) {
 	yield("exfiltration_bytes", x.count.bytes)
 	yield("exfiltration_pairs", uint64(len(x.order)))
 	yield("exfiltration_pairs_replaced", x.count.replaced)
+	yield("exfiltration_hosts", uint64(len(x.hosts.all)))
+	yield("exfiltration_hosts_evicted", x.hosts.evicted)
 	yield("exfiltration_episodes", x.count.episodes)
 	yield("exfiltration_episodes_suppressed", x.count.suppressed)
 }

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"container/heap"
 	"errors"
 	"net/netip"
@@ -14,12 +15,23 @@ import (
 type ExfiltrationState struct {
 	Hour  int64       `json:"hour"` // since 1970
 	Pairs []PairState `json:"pairs"`
+	Hosts []HostState `json:"hosts,omitempty"` // the one seen least recently first
+}
+
+// HostState is what is known of one source.
+type HostState struct {
+	Host  netip.Addr `json:"host"`
+	Since int64      `json:"since"` // nanoseconds since 1970
+	Last  int64      `json:"last"`
+	Peers int        `json:"peers"`
+	Usual uint64     `json:"usual"` // bytes of a day to one peer
 }
 
 // PairState is what one source gave one destination.
 type PairState struct {
 	Source      netip.Addr    `json:"source"`
 	Destination netip.Addr    `json:"destination"`
+	First       int64         `json:"first"` // nanoseconds since 1970
 	Out         volume        `json:"out"`
 	Back        volume        `json:"back"`
 	Error       uint64        `json:"error,omitempty"`
@@ -30,7 +42,7 @@ type PairState struct {
 func (x *Exfiltration) Save() ExfiltrationState {
 	state := ExfiltrationState{Hour: x.hour, Pairs: make([]PairState, 0, len(x.order))}
 	for _, p := range x.order {
-		one := PairState{p.key.src.Netip(), p.key.dst.Netip(), p.out, p.back, p.error, nil}
+		one := PairState{p.key.src.Netip(), p.key.dst.Netip(), p.first, p.out, p.back, p.error, nil}
 		if p.open != nil {
 			open := *p.open
 			one.Open = &open
@@ -39,6 +51,12 @@ func (x *Exfiltration) Save() ExfiltrationState {
 	}
 	slices.SortFunc(state.Pairs, func(a, b PairState) int {
 		return comparePairs(a.key(), b.key())
+	})
+	for _, g := range x.hosts.all {
+		state.Hosts = append(state.Hosts, HostState{g.host.Netip(), g.since, g.last, g.peers, g.usual})
+	}
+	slices.SortFunc(state.Hosts, func(a, b HostState) int {
+		return cmp.Or(cmp.Compare(a.Last, b.Last), a.Host.Compare(b.Host))
 	})
 	return state
 }
@@ -59,7 +77,7 @@ func (x *Exfiltration) Restore(state ExfiltrationState) error {
 		if !s.Source.IsValid() || !s.Destination.IsValid() || index[s.key()] != nil {
 			return errors.New("the state of the pairs is damaged: an address is missing or a pair is there twice; it is learned anew")
 		}
-		p := &pair{key: s.key(), out: s.Out, back: s.Back, error: s.Error, at: len(order)}
+		p := &pair{key: s.key(), first: s.First, out: s.Out, back: s.Back, error: s.Error, at: len(order)}
 		p.most = p.out.week() + p.error
 		if s.Open != nil {
 			open := *s.Open
@@ -67,10 +85,18 @@ func (x *Exfiltration) Restore(state ExfiltrationState) error {
 		}
 		order, index[p.key] = append(order, p), p
 	}
+	hosts := newGivers(x.cfg.Hosts)
+	for _, s := range state.Hosts[max(0, len(state.Hosts)-x.cfg.Hosts):] {
+		if !s.Host.IsValid() || s.Peers < 0 {
+			return errors.New("the state of the pairs is damaged: a host is none; it is learned anew")
+		}
+		g := hosts.see(packet.AddrFrom(s.Host), s.Since)
+		g.since, g.last, g.peers, g.usual = s.Since, s.Last, s.Peers, s.Usual
+	}
 	heap.Init(&order)
 	for len(order) > x.cfg.Pairs {
 		delete(index, heap.Pop(&order).(*pair).key)
 	}
-	x.hour, x.index, x.order = state.Hour, index, order
+	x.hour, x.index, x.order, x.hosts = state.Hour, index, order, hosts
 	return nil
 }

@@ -202,3 +202,98 @@ func TestExfiltrationRestored(t *testing.T) {
 		t.Errorf("%v, %d pairs of 3", err, len(few.order))
 	}
 }
+
+// A large upload to somewhere new is more than a lead only where enough is known of the
+// host; what a host does every day is none.
+func TestUploadToSomewhereNew(t *testing.T) {
+	const minute = 60 * second
+	const cloud = outside + 1000
+	browse := func(x *Exfiltration, at *int64, minutes, peers int) {
+		for i := range minutes {
+			for j := range peers {
+				x.Carried(between(inside, outside+uint32((i*peers+j)%500)), 500, 20_000, *at)
+			}
+			*at += minute
+		}
+	}
+	upload := func(x *Exfiltration, at *int64, dst uint32, mebibytes, seconds int) {
+		for range seconds {
+			x.Carried(between(inside, dst), uint64(mebibytes)<<20/uint64(seconds), 2000, *at)
+			*at += second
+		}
+	}
+	for _, c := range []struct {
+		why      string
+		do       func(x *Exfiltration, at *int64)
+		severity int // of the last record that began; 0: nothing did
+	}{
+		{"after minutes of browsing", func(x *Exfiltration, at *int64) { browse(x, at, 10, 4); upload(x, at, cloud, 300, 60) }, severityNewSoon},
+		{"after a day with few peers", func(x *Exfiltration, at *int64) { browse(x, at, 25*60, 1); upload(x, at, cloud, 300, 60) }, severityNew},
+		{"when nothing is known, it may be a backup", func(x *Exfiltration, at *int64) { upload(x, at, cloud, 480, 60) }, 0},
+		{"nor is it told of few peers", func(x *Exfiltration, at *int64) { browse(x, at, 3, 3); upload(x, at, cloud, 300, 60) }, 0},
+		{"to a destination known for hours", func(x *Exfiltration, at *int64) {
+			upload(x, at, cloud, 1, 10)
+			browse(x, at, 180, 4)
+			upload(x, at, cloud, 300, 60)
+		}, 0},
+		{"a small one", func(x *Exfiltration, at *int64) { browse(x, at, 10, 4); upload(x, at, cloud, 150, 60) }, 0},
+		{"much at once, by who is not known, is a lead", func(x *Exfiltration, at *int64) { upload(x, at, cloud, 4000, 600) }, severityMuch},
+		{"a download is none", func(x *Exfiltration, at *int64) {
+			browse(x, at, 10, 4)
+			for range 60 {
+				x.Carried(between(inside, cloud), 5<<20, 50<<20, *at)
+				*at += second
+			}
+		}, 0},
+	} {
+		x, out := leak(t, nil)
+		at := time.Date(2026, 1, 5, 7, 30, 0, 0, time.UTC).UnixNano()
+		c.do(x, &at)
+		severity := 0
+		for _, e := range *out {
+			if e.Threat.State == event.Firing {
+				severity = e.Threat.Severity
+			}
+		}
+		if severity != c.severity {
+			t.Errorf("%s: severity %d, want %d", c.why, severity, c.severity)
+		}
+	}
+}
+
+// A nightly backup to a cloud is told in its first week at most, and as a lead.
+func TestNightlyBackupBecomesUsual(t *testing.T) {
+	x, out := leak(t, nil)
+	at := time.Date(2026, 1, 5, 2, 0, 0, 0, time.UTC).UnixNano()
+	begun := 0
+	for night := range 21 {
+		for i := range 600 {
+			x.Carried(between(inside, outside), 5<<20, 3000, at+int64(i)*second)
+		}
+		for hour := range 24 {
+			x.Advance(at + int64(hour+1)*3600*second)
+		}
+		at += 24 * 3600 * second
+		for _, e := range (*out)[begun:] {
+			if e.Threat.State == event.Firing && (night > 8 || e.Threat.Severity >= 40) {
+				t.Errorf("night %d: %+v", night, *e.Threat)
+			}
+		}
+		begun = len(*out)
+	}
+	if len(*out) == 0 || len(*out) > 4 {
+		t.Errorf("%d records of three weeks", len(*out))
+	}
+}
+
+// The hosts that are known are bounded; the one that was seen least recently leaves.
+func TestGiversAreBounded(t *testing.T) {
+	x, _ := leak(t, func(c *ExfiltrationConfig) { c.Hosts = 10 })
+	for i := range uint32(100) {
+		x.Carried(between(inside, outside), 100, 100, int64(i)*second)
+		x.Carried(between(inside+1+i, outside), 100, 100, int64(i)*second)
+	}
+	if len(x.hosts.all) != 10 || len(x.hosts.index) != 10 || x.hosts.evicted != 91 || x.hosts.index[packet.Addr4(inside)] == nil {
+		t.Errorf("%d hosts, %d evicted", len(x.hosts.all), x.hosts.evicted)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"net/netip"
 	"slices"
 	"time"
@@ -34,7 +35,16 @@ type TransferConfig struct {
 	Episodes int
 	// Quiet is how many usual intervals end an episode.
 	Quiet int
-	Seed  [32]byte // of the ids of events; from crypto/rand, or fixed in a replay
+	// Of the newest Among intervals of a direction so many must be abnormal, and
+	// together they must carry so many bytes, before anything is told. Among is 64 at
+	// most.
+	Needed, Among int
+	Least         uint64
+	// Rising: only what is more than before is abnormal, not what is less.
+	Rising bool
+	// Concerns is nil, or says which directions are judged at all.
+	Concerns func(key *flow.Key, now int64) bool
+	Seed     [32]byte // of the ids of events; from crypto/rand, or fixed in a replay
 
 	// Carried is nil, or told what a flow carried along its key and back since it
 	// was last shown: Exfiltration.Carried.
@@ -43,7 +53,7 @@ type TransferConfig struct {
 
 // DefaultTransferConfig returns intervals of 5 s, the five methods of Wherefore with an
 // upper bound of 100 MiB and its other defaults, judged from the sixth interval of a
-// flow on; 100,000 flows, forgotten after 60 idle intervals; 2,000 evaluations (a tenth
+// flow on, each abnormal one told; 100,000 flows, forgotten after 60 idle intervals; 2,000 evaluations (a tenth
 // of a second) and 100 new episodes per interval; nothing below 1 MiB per interval.
 func DefaultTransferConfig() TransferConfig {
 	return TransferConfig{
@@ -52,8 +62,15 @@ func DefaultTransferConfig() TransferConfig {
 			Methods:    []string{"diff", "fence", "highrank", "lowrank", "magnitude"},
 			ActiveSize: 1, UpperBound: 100 << 20, LowerBound: anomalyzer.NA, Delay: true,
 		},
-		Flows: 100_000, Idle: 60, Evaluations: 2000, Episodes: 100, Quiet: 3,
+		Flows: 100_000, Idle: 60, Evaluations: 2000, Episodes: 100, Quiet: 3, Needed: 1, Among: 1,
 	}
+}
+
+// Sustained returns c such that only transfers are told that last: three of five
+// intervals more than before, 64 MiB in sum.
+func (c TransferConfig) Sustained() TransferConfig {
+	c.Needed, c.Among, c.Least, c.Rising = 3, 5, 64<<20, true
+	return c
 }
 
 // Validate says what is wrong with the first setting that is.
@@ -65,6 +82,9 @@ func (c TransferConfig) Validate() error {
 		return fmt.Errorf("cannot watch %d flows: it must be 1 to %d", c.Flows, 1<<30)
 	case c.Idle < 1 || c.Evaluations < 1 || c.Episodes < 1 || c.Quiet < 1:
 		return fmt.Errorf("cannot watch with a limit of 0: idle %d, evaluations %d, episodes %d, quiet %d must be at least 1", c.Idle, c.Evaluations, c.Episodes, c.Quiet)
+	}
+	if c.Among < 1 || c.Among > 64 || c.Needed < 1 || c.Needed > c.Among {
+		return fmt.Errorf("cannot wait for %d abnormal intervals of %d: it must be 1 to all of at most 64", c.Needed, c.Among)
 	}
 	_, err := anomalyzer.New(c.Anomalyzer)
 	return err
@@ -90,7 +110,7 @@ type Transfer struct {
 	count    transferCounts
 }
 
-type transferCounts struct{ records, bytes, intervals, values, gated, evaluated, skipped, anomalies, episodes, suppressed uint64 }
+type transferCounts struct{ records, bytes, intervals, values, gated, evaluated, skipped, falling, unconcerned, anomalies, episodes, suppressed uint64 }
 
 // NewTransfer returns a Transfer that has seen nothing. Events go through emit. It
 // refuses a TransferConfig that does not validate.
@@ -208,6 +228,9 @@ func compareKeys(a, b *flow.Key) int {
 func (t *Transfer) close() {
 	t.count.intervals++
 	t.due = t.due[:0]
+	for _, e := range t.episodes {
+		e.past <<= 1
+	}
 	for i := 0; i < len(t.flows.used); {
 		slot := t.flows.used[i]
 		p := &t.flows.slots[slot]
@@ -247,9 +270,15 @@ func (t *Transfer) passOver(p *pipe) {
 func (t *Transfer) collect(slot uint32, p *pipe) {
 	p.writeZeros(t.limit)
 	for side := range p.series {
-		if t.push(p, side) {
-			t.due = append(t.due, candidate{slot, uint8(side), p.pending[side], p.direction(side)})
+		if !t.push(p, side) {
+			continue
 		}
+		c := candidate{slot, uint8(side), p.pending[side], p.direction(side)}
+		if t.cfg.Concerns != nil && !t.cfg.Concerns(&c.key, t.start+t.interval) {
+			t.count.unconcerned++
+			continue
+		}
+		t.due = append(t.due, c)
 	}
 }
 
@@ -286,6 +315,10 @@ func (t *Transfer) evaluate() {
 		r := t.judge.Eval(series)
 		t.count.evaluated++
 		if !t.judge.Anomalous(r) {
+			continue
+		}
+		if rose, known := t.rose(series); t.cfg.Rising && known && !rose {
+			t.count.falling++
 			continue
 		}
 		t.count.anomalies++
@@ -332,16 +365,19 @@ func mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// abnormal begins an episode or takes the interval into the open one.
+// abnormal takes the interval into the episode, which is told of once it has lasted.
 func (t *Transfer) abnormal(c candidate, e *episode, a event.Anomaly) {
 	end := t.start + t.interval
-	if e != nil {
-		e.extend(&a, a.Value, end)
+	if e == nil {
+		e = &episode{Anomaly: a, Distance: -1, src: ends(c.key.Src.Netip(), c.key.SrcPort), dst: ends(c.key.Dst.Netip(), c.key.DstPort), transport: ipproto.Name(c.key.Proto)}
+		t.episodes[c.id()] = e
+	}
+	e.extend(&a, a.Value, end)
+	e.past |= 1
+	e.carried += c.bytes
+	if e.told() || bits.OnesCount64(e.past&(1<<t.cfg.Among-1)) < t.cfg.Needed || e.carried < t.cfg.Least {
 		return
 	}
-	e = &episode{Anomaly: a, Distance: -1, src: ends(c.key.Src.Netip(), c.key.SrcPort), dst: ends(c.key.Dst.Netip(), c.key.DstPort), transport: ipproto.Name(c.key.Proto)}
-	e.extend(&a, a.Value, end)
-	t.episodes[c.id()] = e
 	t.count.episodes++
 	t.emit(e.record(t.ids, end, event.Firing, ""))
 }
@@ -376,6 +412,10 @@ func (t *Transfer) episodesInOrder() []candidate {
 }
 
 func (t *Transfer) resolve(c candidate, reason string) {
+	if !t.episodes[c].told() {
+		delete(t.episodes, c)
+		return
+	}
 	t.emit(t.episodes[c].record(t.ids, t.start+t.interval, event.Resolved, reason))
 	delete(t.episodes, c)
 }
@@ -413,6 +453,8 @@ func (t *Transfer) Counts(yield func(name string, n uint64)) {
 	yield("values_gated", c.gated)
 	yield("evaluations", c.evaluated)
 	yield("evaluations_skipped", c.skipped)
+	yield("evaluations_unconcerned", c.unconcerned)
+	yield("anomalies_falling", c.falling)
 	yield("anomalies", c.anomalies)
 	yield("episodes", c.episodes)
 	yield("episodes_suppressed", c.suppressed)

@@ -379,3 +379,41 @@ func TestTransferRestsAreZeros(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+// By default only what lasts, grows and concerns somebody is told.
+func TestTransferSustained(t *testing.T) {
+	for _, c := range []struct {
+		why  string
+		then []uint64 // mebibytes in each second, after ten of 2
+		told int
+	}{
+		{"one large interval", []uint64{200, 2, 2, 2, 2, 2, 2, 2}, 0},
+		{"three of five", []uint64{60, 2, 90, 2, 150, 2, 2, 2, 2}, 1},
+		{"three of seven", []uint64{60, 2, 2, 90, 2, 2, 150, 2, 2, 2}, 0},
+		{"less than before is never told", []uint64{50, 40, 30, 20, 10, 8, 6, 4, 2}, 0},
+		{"too little in sum", []uint64{6, 12, 18, 18, 18}, 0},
+	} {
+		l := newLine(t, func(cfg *TransferConfig) { *cfg = cfg.Sustained(); cfg.Anomalyzer.Seed = 1 })
+		for i := range 10 {
+			l.carry(1000, 2<<20+uint64(i%3)<<10, 0)
+			l.tick()
+		}
+		for _, n := range c.then {
+			l.carry(1000, n<<20, 0)
+			l.tick()
+		}
+		l.transfer.Flush()
+		if l.firing() != c.told || len(l.out) != 2*c.told {
+			t.Errorf("%s: %d told, %d records", c.why, l.firing(), len(l.out))
+		}
+	}
+	l := newLine(t, func(cfg *TransferConfig) {
+		cfg.Concerns = func(k *flow.Key, _ int64) bool { return k.SrcPort == 443 }
+	})
+	l.steady(1000, 10, 2<<20, 2<<20)
+	l.carry(1000, 300<<20, 200<<20)
+	l.tick()
+	if l.firing() != 1 || l.out[0].Src.Port() != 443 || counts(l.transfer)["evaluations_unconcerned"] == 0 {
+		t.Errorf("of two directions %d are told", l.firing())
+	}
+}

@@ -21,7 +21,10 @@ type Transfers struct {
 
 // TransfersConfig says how Transfers watch.
 type TransfersConfig struct {
-	Transfer         TransferConfig // Carried: nil, for captured flows
+	Transfer TransferConfig // Carried: nil, for captured flows
+	// All: every transfer that the anomalyzer finds unusual is told. Otherwise only
+	// what lasts, grows and goes to a destination outside that is new to its source.
+	All              bool
 	Home             []netip.Prefix // networks that are inside; empty: the private ones
 	ExfiltrationSeed [32]byte       // of the ids of events
 	WeeklySeed       [32]byte
@@ -42,6 +45,11 @@ func NewTransfers(c TransfersConfig, emit event.Emit) (*Transfers, error) {
 	if t.leaks, err = NewExfiltration(slow, emit); err != nil {
 		return nil, err
 	}
+	if !c.All {
+		c.Transfer = c.Transfer.Sustained()
+		c.Transfer.Concerns = t.leaks.New
+	}
+	hours.Local = t.leaks.cfg.Local
 	if t.hours, err = NewWeeklyTransfer(hours, emit); err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,11 +15,14 @@ import (
 // WeeklyTransferConfig says how WeeklyTransfer watches. Start from
 // DefaultWeeklyTransferConfig.
 type WeeklyTransferConfig struct {
-	Pairs    int      // of host and peer that are kept, at least 1; 1.7 KB each
-	Floor    uint64   // bytes in an hour below which nothing is abnormal
-	Weeks    int      // earlier weeks that must be known of an hour, 1 to 4
-	Episodes int      // that may begin in an hour
-	Seed     [32]byte // of the ids of events, and of which pairs are admitted
+	Pairs    int    // of host and peer that are kept, at least 1; 1.7 KB each
+	Floor    uint64 // bytes in an hour below which nothing is abnormal
+	Weeks    int    // earlier weeks that must be known of an hour, 1 to 4
+	Episodes int    // that may begin in an hour
+	// Local is nil, or says which hosts are inside: then only what goes from inside to
+	// outside is judged.
+	Local func(netip.Addr) bool
+	Seed  [32]byte // of the ids of events, and of which pairs are admitted
 }
 
 // DefaultWeeklyTransferConfig returns 4,096 pairs, 64 MiB in an hour, two weeks, 100
@@ -195,6 +199,9 @@ func (x *WeeklyTransfer) insert(key pairKey, bytes uint64) *habit {
 // judge begins or extends the episode of a pair whose hour is above the threshold.
 func (x *WeeklyTransfer) judge(h *habit, hour, now int64) {
 	at := hour % 2
+	if x.cfg.Local != nil && (!x.cfg.Local(h.key.src.Netip()) || x.cfg.Local(h.key.dst.Netip())) {
+		return
+	}
 	if h.limit[at] == 0 {
 		h.limit[at] = h.past.limit(hour, x.cfg.Weeks, x.cfg.Floor)
 	}

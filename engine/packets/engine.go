@@ -122,7 +122,7 @@ func (e *Engine) buildAnalyzers(c *Config) error {
 	transfer.Interval, transfer.Seed = s.Transfers.Interval, part(c.Random, 2)
 	transfer.Anomalyzer = s.Transfers.anomalyzer(c.Random)
 	e.transfers, err = watch.NewTransfers(watch.TransfersConfig{
-		Transfer: transfer, Home: s.Home, ExfiltrationSeed: part(c.Random, 4), WeeklySeed: part(c.Random, 9),
+		Transfer: transfer, All: s.Transfers.All, Home: s.Home, ExfiltrationSeed: part(c.Random, 4), WeeklySeed: part(c.Random, 9),
 	}, e.outlets[transfersAnalyzer].emit)
 	if err != nil {
 		return setting.Invalid(&s.Transfers.Methods, "with the other --anom- options: %v", err)

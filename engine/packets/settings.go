@@ -50,6 +50,7 @@ type StatisticSettings struct {
 // TransferSettings are about the bytes that flows carry.
 type TransferSettings struct {
 	Interval    time.Duration
+	All         bool     // each unusual transfer is told, as whoever sets the anomalyzer wants
 	Methods     []string // tests of the anomalyzer; empty: transfers are not watched
 	Sensitivity float64
 	UpperBound  float64 // bytes per interval

@@ -66,7 +66,7 @@ func (s *Settings) captureOptions() []Option {
 		{Name: "anom-seed", Default: "0", Value: Int(0, 1<<31-1, &s.Packets.Transfers.Seed), Modes: Hosts,
 			Usage: "seed of the permutation tests; 0: random, but fixed in a replay"},
 		{Name: "home", Value: Networks(&s.Packets.Home, &s.Flows.Home), Modes: All,
-			Usage: "networks that are inside, for beacons and new peers (default: the private ones)"},
+			Usage: "networks that are inside, beside the host's own (default: the private ones)"},
 		{Name: "learn-peers", Default: "24h", Value: Duration(time.Minute, 90*24*time.Hour, &s.Packets.LearnPeers, &s.Flows.LearnPeers), Modes: All,
 			Usage: "how long to learn who uses admin ports before a new one alerts"},
 		{Name: "filter-cidr", Value: Networks(&s.filter.networks), Modes: Hosts,

@@ -124,6 +124,10 @@ func Load(src Source) (*Settings, error) {
 			s.Flows.Listen = append(s.Flows.Listen, at)
 		}
 	}
+	t := &s.Packets.Transfers
+	for _, field := range []any{&t.Methods, &t.Sensitivity, &t.UpperBound, &t.LowerBound, &t.ActiveSize, &t.NSeasons, &t.Cap, &t.Threshold, &t.Seed} {
+		t.All = t.All || s.Given(field)
+	}
 	if !s.Given(&s.Packets.Transfers.Cap) {
 		s.Packets.Transfers.Cap = 0 // what the windows need
 	}

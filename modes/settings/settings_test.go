@@ -298,6 +298,35 @@ func TestDerivedSettings(t *testing.T) {
 	}
 }
 
+// Whoever sets the anomalyzer wants all that it finds; how often bytes are measured is
+// no such wish. The budget of false alarms is kept unless q is given.
+func TestAnomalySettings(t *testing.T) {
+	for _, c := range []struct {
+		flags  map[string]string
+		all    bool
+		budget float64
+		q      float64
+	}{
+		{nil, false, 1. / (7 * 24 * 3600), 0},
+		{map[string]string{"transfer-interval": "1s", "anomaly-budget": "3/day"}, false, 3. / (24 * 3600), 0},
+		{map[string]string{"anom-threshold": "0.7", "anomaly-budget": "0.5/hour"}, true, 0.5 / 3600, 0},
+		{map[string]string{"anom-methods": "diff", "spot-q": "1e-4"}, true, 1. / (7 * 24 * 3600), 1e-4},
+	} {
+		s, err := Load(*source(t, "", nil, c.flags))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p := &s.Packets; p.Transfers.All != c.all || p.Statistics.Budget != c.budget || p.Statistics.Q != c.q {
+			t.Errorf("%v: all %v, budget %v, q %v", c.flags, p.Transfers.All, p.Statistics.Budget, p.Statistics.Q)
+		}
+	}
+	for _, bad := range []string{"", "1", "week", "1/year", "0/day", "-1/day", "NaN/day", "1e9/day"} {
+		if _, err := Load(*source(t, "", nil, map[string]string{"anomaly-budget": bad})); err == nil || !strings.Contains(err.Error(), "1/week") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 // What changed and needs a restart is told, what does not is not, and neither is
 // what another command has.
 func TestRestart(t *testing.T) {
