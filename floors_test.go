@@ -28,6 +28,7 @@ var floor = map[string]int{
 	"docs/schema":          0,
 	"event":                0,
 	"hostinfo":             0,
+	"datadir":              0,
 	"ipproto":              0,
 	"pipeline":             0,
 	"retry":                0,

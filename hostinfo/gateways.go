@@ -1,4 +1,3 @@
-// Package hostinfo tells what this host knows of its own network.
 package hostinfo
 
 import (

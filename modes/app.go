@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/urfave/cli/v2"
 
+	"vft/datadir"
 	"vft/modes/settings"
 )
 
@@ -139,6 +140,18 @@ type parts struct {
 	reload   func() (*settings.Settings, error) // reads the configuration again
 }
 
+// dataDir is the path of the data directory.
+func (p *parts) dataDir() (string, error) {
+	if p.settings.DataDir != "" {
+		return p.settings.DataDir, nil
+	}
+	dir, err := datadir.Default(p.streams.Env)
+	if err != nil {
+		return "", cannotOpen(err)
+	}
+	return dir, nil
+}
+
 func (a *app) mode(name string, mode settings.Mode, run func(context.Context, parts) error) *cli.Command {
 	alias := "vft-" + name
 	return &cli.Command{
@@ -166,7 +179,7 @@ func (a *app) load(mode settings.Mode) (*settings.Settings, error) {
 	if a.defaults == nil {
 		a.defaults = map[string]string{}
 	}
-	if dir, err := defaultDataDir(a.streams.Env); err == nil {
+	if dir, err := datadir.Default(a.streams.Env); err == nil {
 		a.defaults["data-dir"] = dir // else dataDir says why there is none
 	}
 	return settings.Load(settings.Source{Flags: a.inputs, Env: a.streams.Env, Mode: mode, Changes: a.defaults})

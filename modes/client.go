@@ -11,9 +11,11 @@ import (
 	"sync/atomic"
 
 	"vft/counters"
+	"vft/datadir"
 	"vft/engine/flows"
 	"vft/engine/host"
 	"vft/event"
+	"vft/hostinfo"
 	"vft/link"
 	"vft/modes/settings"
 )
@@ -41,10 +43,10 @@ func runClient(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	if err := makeDataDir(c.base); err != nil {
-		return err
+	if err := datadir.Make(c.base); err != nil {
+		return cannotOpen(err)
 	}
-	dir, unlock, err := identityDir(c.base)
+	dir, unlock, err := datadir.Identity(c.base)
 	if err != nil {
 		return cannotOpen(err)
 	}
@@ -72,7 +74,7 @@ func newClient(p parts) (*client, error) {
 	if _, err = trapSettings(p.settings); err != nil {
 		return nil, err
 	}
-	c.base, err = dataDir(p.settings, p.streams.Env)
+	c.base, err = p.dataDir()
 	return c, err
 }
 
@@ -187,7 +189,7 @@ func (c *client) linkConfig() (link.ClientConfig, error) {
 			out.Server = join.Addr()
 		}
 	}
-	if out.Plaintext && !v.Link.AllowPlaintext && !isLoopback(out.Server) {
+	if out.Plaintext && !v.Link.AllowPlaintext && !settings.IsLoopback(out.Server) {
 		return out, v.Invalid(&v.Link.TLS, "plain text to %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", out.Server)
 	}
 	if file := v.Link.Cert; file != "" {
@@ -238,7 +240,7 @@ func (c *client) secret(dir, server string, joins bool) func() string {
 	if file == "" && joins {
 		return nil
 	}
-	make := file == "" && isLoopback(server)
+	make := file == "" && settings.IsLoopback(server)
 	if file == "" {
 		file = filepath.Join(dir, "secret")
 	}
@@ -258,30 +260,8 @@ func (c *client) secret(dir, server string, joins bool) func() string {
 func (c *client) hello() link.Hello {
 	open, failed := c.host.Ports()
 	return link.Hello{
-		Version: c.build.Version, Hostname: hostname(), Addresses: ownAddresses(),
+		Version: c.build.Version, Hostname: hostinfo.Name(), Addresses: hostinfo.Addresses(),
 		Traps: open, Failed: failed, Want: c.host.Want(), Pool: c.settings.Traps.Pool,
 		Features: []string{"traps"},
 	}
-}
-
-// maxIdentities is how many clients may share one data directory.
-const maxIdentities = 16
-
-// identityDir returns the directory of this client's identity. Clients that
-// share a data directory, in several namespaces or containers, each take one
-// of their own: one identity would flap between their connections.
-func identityDir(base string) (dir string, unlock func(), err error) {
-	for n := 1; n <= maxIdentities; n++ {
-		dir = filepath.Join(base, "client")
-		if n > 1 {
-			dir = fmt.Sprintf("%s-%d", dir, n)
-		}
-		if err = os.MkdirAll(dir, 0o700); err != nil {
-			return "", nil, fmt.Errorf("cannot make %s: %v; name another directory with --data-dir", dir, pathReason(err))
-		}
-		if unlock, err = lock(filepath.Join(dir, "lock")); err == nil {
-			return dir, unlock, nil
-		}
-	}
-	return "", nil, fmt.Errorf("cannot use the data directory %s: %s name another with --data-dir", base, lockReason(err, fmt.Sprintf("%d clients run on it already;", maxIdentities)))
 }

@@ -27,7 +27,7 @@ func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emi
 		return nil, err
 	}
 	w := &watcher{settings: s}
-	c := packets.Config{Settings: &s.Packets, Random: seed(), Host: hostname(), Log: log, Debug: debug, Emit: emit}
+	c := packets.Config{Settings: &s.Packets, Random: seed(), Host: hostinfo.Name(), Log: log, Debug: debug, Emit: emit}
 	if s.Replay() {
 		c.Random = [32]byte{}
 	}
@@ -85,7 +85,7 @@ func collectorIfAny(s *settings.Settings, dir string, log zerolog.Logger, sensor
 	if len(s.Flows.Listen) == 0 {
 		return nil, nil
 	}
-	return flows.NewCollector(flows.Config{Settings: &s.Flows, Sensors: sensors, Random: seed(), Host: hostname(), Log: log, Emit: emit}, filepath.Join(dir, "exporters.json"))
+	return flows.NewCollector(flows.Config{Settings: &s.Flows, Sensors: sensors, Random: seed(), Host: hostinfo.Name(), Log: log, Emit: emit}, filepath.Join(dir, "exporters.json"))
 }
 
 // openCollector binds the addresses and says so, whatever the log level is.

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"vft/datadir"
 )
 
 // runMain runs vft to its end and returns its exit state and what it wrote.
@@ -92,7 +94,7 @@ func TestAdviceFitsTheReason(t *testing.T) {
 	}
 	defer taken.Close()
 	dir := t.TempDir()
-	unlock, err := lock(filepath.Join(dir, "server.lock"))
+	unlock, err := datadir.Lock(dir, "server.lock", "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"vft/counters"
 	"vft/engine/fleet"
 	"vft/event"
+	"vft/hostinfo"
 	"vft/siem"
 	"vft/siem/ecs"
 )
@@ -24,7 +25,7 @@ type recordWriter struct {
 }
 
 func newRecordWriter(build Build, outs []*siem.Destination) *recordWriter {
-	return &recordWriter{hostname: hostname(), version: build.Version, outs: outs, created: time.Now}
+	return &recordWriter{hostname: hostinfo.Name(), version: build.Version, outs: outs, created: time.Now}
 }
 
 // write sends one record to every destination. The Correlator calls it, one

@@ -2,8 +2,10 @@ package modes
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/signal"
 	"sync"
@@ -98,3 +100,11 @@ func logCounters(all *counters.Registry, line func() *zerolog.Event) {
 		}
 	}
 }
+
+// seed returns fresh random bytes.
+func seed() (s [32]byte) {
+	_, _ = crand.Read(s[:]) // never fails (crypto/rand)
+	return s
+}
+
+func newRandom() *rand.Rand { return rand.New(rand.NewChaCha8(seed())) }

@@ -17,8 +17,10 @@ import (
 
 	rules "vft/correlate/fleet"
 	"vft/counters"
+	"vft/datadir"
 	"vft/engine/fleet"
 	"vft/engine/flows"
+	"vft/hostinfo"
 	"vft/link"
 	"vft/modes/settings"
 	"vft/siem"
@@ -49,12 +51,12 @@ func runServer(ctx context.Context, p parts) error {
 	if err != nil {
 		return err
 	}
-	if err := makeDataDir(s.dir); err != nil {
-		return err
+	if err := datadir.Make(s.dir); err != nil {
+		return cannotOpen(err)
 	}
-	unlock, err := lock(filepath.Join(s.dir, "server.lock"))
+	unlock, err := datadir.Lock(s.dir, "server.lock", "is another vft server running?")
 	if err != nil {
-		return cannotOpen(fmt.Errorf("cannot use the data directory %s: %s name another with --data-dir", s.dir, lockReason(err, "is another vft server running?")))
+		return cannotOpen(err)
 	}
 	defer unlock()
 	ln, err := s.open()
@@ -76,7 +78,7 @@ func newServer(p parts) (*server, error) {
 		return nil, err
 	}
 	s.rules.Store(&r)
-	if s.dir, err = dataDir(p.settings, p.streams.Env); err != nil {
+	if s.dir, err = p.dataDir(); err != nil {
 		return nil, err
 	}
 	s.out = siem.New(siem.Config{
@@ -229,41 +231,13 @@ func (s *server) announce(addr net.Addr) {
 		return
 	}
 	bound := addr.(*net.TCPAddr)
-	join := link.Join{Host: joinHost(bound.AddrPort().Addr()), Port: uint16(bound.Port), Pin: link.PinOf(cert.Leaf), Token: token}
+	join := link.Join{Host: hostinfo.Reachable(bound.AddrPort().Addr()), Port: uint16(bound.Port), Pin: link.PinOf(cert.Leaf), Token: token}
 	s.say().Msgf("on a client, type: vft client --join %s (its token lets a host enrol)", join)
 }
 
 // say starts a line of level info that is written at every --log-level.
 func (s *server) say() *zerolog.Event {
 	return s.log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue)
-}
-
-// joinHost is the address under which clients reach this host.
-func joinHost(bound netip.Addr) string {
-	if !bound.IsUnspecified() {
-		return bound.Unmap().String()
-	}
-	for _, p := range ownAddresses() {
-		if a := p.Addr(); a.IsGlobalUnicast() && a.Is4() {
-			return a.String()
-		}
-	}
-	return hostname()
-}
-
-// ownAddresses are the addresses of this host with their networks, loopback
-// left out.
-func ownAddresses() (all []netip.Prefix) {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	for _, a := range addrs {
-		if p, err := netip.ParsePrefix(a.String()); err == nil && !p.Addr().IsLoopback() && len(all) < 64 {
-			all = append(all, p)
-		}
-	}
-	return all
 }
 
 // opReason cuts from a network error what the message says already.

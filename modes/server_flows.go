@@ -8,6 +8,7 @@ import (
 	rules "vft/correlate/fleet"
 	"vft/engine/flows"
 	"vft/event"
+	"vft/hostinfo"
 	"vft/siem"
 )
 
@@ -57,7 +58,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sens
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	files, err := flows.NewReplay(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Host: hostname(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
+	files, err := flows.NewReplay(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Host: hostinfo.Name(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
 		s.tell(e)
 		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
 	}})

@@ -2,10 +2,10 @@ package modes
 
 import (
 	"crypto/tls"
-	"net/netip"
 	"path/filepath"
 	"time"
 
+	"vft/hostinfo"
 	"vft/link"
 	"vft/modes/settings"
 )
@@ -35,19 +35,10 @@ func checkTLS(v *settings.Settings) error {
 		return v.Invalid(&v.Server.Key, "needs --cert too: the certificate of that key")
 	case cert && !v.Link.TLS:
 		return v.Invalid(&v.Link.TLS, "says plain text, but --cert and --key ask for TLS; drop one of them")
-	case !v.Link.TLS && !v.Link.AllowPlaintext && !isLoopback(v.Server.Bind):
+	case !v.Link.TLS && !v.Link.AllowPlaintext && !settings.IsLoopback(v.Server.Bind):
 		return v.Invalid(&v.Link.TLS, "plain text on %s lets everybody read and forge reports; add --allow-plaintext if that is what you want", v.Server.Bind)
 	}
 	return nil
-}
-
-func isLoopback(hostport string) bool {
-	host, _, err := settings.SplitHostPort(hostport)
-	if err != nil {
-		return false
-	}
-	addr, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // loadCertificate reads --cert and --key, or makes and keeps an own one.
@@ -60,8 +51,8 @@ func (s *server) loadCertificate(from *settings.Settings) error {
 		s.cert.Store(&cert)
 		return nil
 	}
-	hosts := []string{hostname()}
-	for _, p := range ownAddresses() {
+	hosts := []string{hostinfo.Name()}
+	for _, p := range hostinfo.Addresses() {
 		hosts = append(hosts, p.Addr().String())
 	}
 	if host, _, err := settings.SplitHostPort(from.Server.Bind); err == nil && host != "" {

@@ -8,6 +8,7 @@ import (
 
 	rules "vft/correlate/fleet"
 	"vft/counters"
+	"vft/datadir"
 	"vft/engine/fleet"
 	"vft/engine/flows"
 	"vft/engine/host"
@@ -66,7 +67,7 @@ func newStandalone(p parts) (*standalone, error) {
 		return nil, err
 	}
 	if !p.settings.Replay() { // which keeps nothing
-		if s.dir, err = dataDir(p.settings, p.streams.Env); err != nil {
+		if s.dir, err = p.dataDir(); err != nil {
 			return nil, err
 		}
 	}
@@ -119,8 +120,8 @@ func (s *standalone) addCounters() {
 // with a destination before the first record ends vft.
 func (s *standalone) open() error {
 	if !s.settings.Replay() {
-		if err := makeDataDir(s.dir); err != nil {
-			return err
+		if err := datadir.Make(s.dir); err != nil {
+			return cannotOpen(err)
 		}
 	}
 	for _, out := range s.outs {

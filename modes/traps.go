@@ -1,13 +1,13 @@
 package modes
 
 import (
-	"net/netip"
 	"slices"
 
 	"github.com/rs/zerolog"
 
 	"vft/engine/host"
 	"vft/event"
+	"vft/hostinfo"
 	"vft/link"
 	"vft/modes/settings"
 )
@@ -27,7 +27,7 @@ func trapSettings(v *settings.Settings) (host.Settings, error) {
 	s := host.Settings{
 		Ports: distinct(v.Traps.Ports), Count: v.Traps.Count, Pool: distinct(v.Traps.Pool),
 		Bind: v.Traps.Bind, Hold: v.Traps.Hold,
-		Hostname: hostname(), Seed: seed(), Random: newRandom(),
+		Hostname: hostinfo.Name(), Seed: seed(), Random: newRandom(),
 	}
 	if len(s.Ports) == 0 && s.Count > len(s.Pool) {
 		if v.Given(&v.Traps.Count) {
@@ -64,20 +64,9 @@ func ownPorts(v *settings.Settings) (ports []uint16) {
 		addresses = append(addresses, target.Address)
 	}
 	for _, address := range addresses {
-		if host, port, err := settings.SplitHostPort(address); err == nil && isHere(host) {
+		if host, port, err := settings.SplitHostPort(address); err == nil && hostinfo.Is(host) {
 			ports = append(ports, port)
 		}
 	}
 	return ports
-}
-
-// isHere reports whether host names this host, as far as can be told without
-// asking anybody.
-func isHere(host string) bool {
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return host == "localhost" || host == hostname()
-	}
-	own := func(p netip.Prefix) bool { return p.Addr() == addr.Unmap() }
-	return addr.IsLoopback() || addr.IsUnspecified() || slices.ContainsFunc(ownAddresses(), own)
 }

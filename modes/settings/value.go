@@ -173,6 +173,16 @@ func SplitHostPort(s string) (host string, port uint16, err error) {
 	return host, uint16(n), nil
 }
 
+// IsLoopback reports whether HOST:PORT is reached from this host only.
+func IsLoopback(hostport string) bool {
+	host, _, err := SplitHostPort(hostport)
+	if err != nil {
+		return false
+	}
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
 // Number is a number from low to high.
 func Number(low, high float64, fields ...*float64) Value {
 	return single(func(s string) (float64, error) {

@@ -1,4 +1,4 @@
-package modes
+package datadir
 
 import (
 	"os"
@@ -6,12 +6,12 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// errLocked is how lock fails when another process has the file.
+// errLocked is how takeLock fails when another process has the file.
 const errLocked = windows.ERROR_LOCK_VIOLATION
 
-// lock takes path for this process. It fails at once when another has it; the
+// takeLock takes path for this process. It fails at once when another has it; the
 // system gives it back when the process ends, however it ends.
-func lock(path string) (unlock func(), err error) {
+func takeLock(path string) (unlock func(), err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
