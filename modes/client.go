@@ -12,7 +12,6 @@ import (
 
 	"vft/counters"
 	"vft/datadir"
-	"vft/engine/flows"
 	"vft/engine/host"
 	"vft/event"
 	"vft/hostinfo"
@@ -135,28 +134,20 @@ func (c *client) run(ctx context.Context) error {
 		return inner.wait()
 	})
 	g.start(stop, func() error { return c.link.Run(linking) })
-	defer onReload(c.reload)()
+	defer onReload(func() { c.reloadWith(c.prepare) })()
 	err := g.waitAfter(trapping)
 	logCounters(&c.counters, c.log.Info)
 	return err
 }
 
-// reload reads the configuration again; sensors and log level change at once.
-func (c *client) reload() {
-	read, err := c.parts.reload()
-	var sensors flows.Sensors
-	if err == nil {
-		sensors, err = loadSensors(read)
-	}
-	if err != nil {
-		c.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
-		return
-	}
-	c.level.set(read)
-	if c.look != nil {
-		c.look.flows.Reload(sensors)
-	}
-	reportReload(c.log, c.settings, read)
+// prepare checks what a running client takes of settings that were read again.
+func (c *client) prepare(read *settings.Settings) (change func(), err error) {
+	sensors, err := loadSensors(read)
+	return func() {
+		if c.look != nil {
+			c.look.flows.Reload(sensors)
+		}
+	}, err
 }
 
 // emit hands a hit to the link, unless the server wants none of its source.

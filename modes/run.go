@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"vft/counters"
+	"vft/modes/settings"
 )
 
 // group runs the parts of a mode. The first that fails ends the others.
@@ -82,6 +83,28 @@ func onReload(reload func()) (stop func()) {
 		close(hangups)
 		wg.Wait()
 	}
+}
+
+// reloadWith reads the configuration again. What prepare makes of it is changed,
+// and the log level; what else differs from the running vft is named. On any
+// error all stays as it was.
+func (p *parts) reloadWith(prepare func(*settings.Settings) (change func(), err error)) {
+	read, err := p.reload()
+	var change func()
+	if err == nil {
+		change, err = prepare(read)
+	}
+	if err != nil {
+		p.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
+		return
+	}
+	p.level.set(read)
+	change()
+	if later := p.settings.Restart(read); len(later) > 0 {
+		p.log.Warn().Strs("settings", later).Msg("reloaded; these settings need a restart")
+		return
+	}
+	p.log.Info().Msg("reloaded")
 }
 
 // logCounters writes the counters of every part that are not zero, a line a part.

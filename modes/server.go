@@ -150,8 +150,7 @@ func (s *server) run(ctx context.Context, ln net.Listener) error {
 		s.clients.Save()
 		return err
 	})
-	stopReload := onReload(func() { s.reload() })
-	defer stopReload()
+	defer onReload(func() { s.reloadWith(s.prepare) })()
 	err := g.waitAfter(serving)
 	logCounters(&s.counters, s.log.Info)
 	return err
@@ -183,9 +182,11 @@ func (s *server) buildLink() error {
 		Ignore:    func() []netip.Prefix { return ignoredSources(s.rules.Load()) },
 	}
 	if s.settings.Link.TLS {
-		if err := s.loadCertificate(s.settings); err != nil {
+		cert, err := s.certificate(s.settings)
+		if err != nil {
 			return err
 		}
+		s.cert.Store(cert)
 		config.Certificate = s.cert.Load
 	}
 	s.link = link.NewServer(config)
@@ -264,43 +265,31 @@ func bindAdvice(err error) string {
 	return "choose an address of this host with --bind"
 }
 
-// reload reads the configuration again. What can change in a running server
-// is changed, the rest is named; on any error all stays as it was.
-func (s *server) reload() {
-	values, err := s.parts.reload()
-	var r rules.Rules
-	var sensors flows.Sensors
-	if err == nil {
-		err = checkTrust(values)
+// prepare checks what a running server takes of settings that were read again.
+func (s *server) prepare(read *settings.Settings) (change func(), err error) {
+	if err := checkTrust(read); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		sensors, err = loadSensors(values)
-	}
-	if err == nil {
-		r, err = loadRules(values)
-	}
-	if err == nil && s.cert.Load() != nil && values.Link.Cert != "" {
-		err = s.loadCertificate(values)
-	}
+	sensors, err := loadSensors(read)
 	if err != nil {
-		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
-		return
+		return nil, err
 	}
-	s.level.set(values)
-	s.rules.Store(&r)
-	s.fleet.SetRules(r)
-	if s.collector != nil {
-		s.collector.Reload(sensors)
+	r, err := loadRules(read)
+	if err != nil {
+		return nil, err
 	}
-	reportReload(s.log, s.settings, values)
-}
-
-// reportReload says which changed settings hold from now on and which need a
-// restart.
-func reportReload(log zerolog.Logger, running, read *settings.Settings) {
-	if later := running.Restart(read); len(later) > 0 {
-		log.Warn().Strs("settings", later).Msg("reloaded; these settings need a restart")
-		return
+	cert := s.cert.Load()
+	if cert != nil { // else the link is plain text until a restart
+		if cert, err = s.certificate(read); err != nil {
+			return nil, err
+		}
 	}
-	log.Info().Msg("reloaded")
+	return func() {
+		s.cert.Store(cert)
+		s.rules.Store(&r)
+		s.fleet.SetRules(r)
+		if s.collector != nil {
+			s.collector.Reload(sensors)
+		}
+	}, nil
 }

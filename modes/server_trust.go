@@ -41,15 +41,11 @@ func checkTLS(v *settings.Settings) error {
 	return nil
 }
 
-// loadCertificate reads --cert and --key, or makes and keeps an own one.
-func (s *server) loadCertificate(from *settings.Settings) error {
+// certificate reads --cert and --key, or makes and keeps an own one.
+func (s *server) certificate(from *settings.Settings) (*tls.Certificate, error) {
 	if from.Link.Cert != "" {
 		cert, err := readKeyPair(from)
-		if err != nil {
-			return err
-		}
-		s.cert.Store(&cert)
-		return nil
+		return &cert, err
 	}
 	hosts := []string{hostinfo.Name()}
 	for _, p := range hostinfo.Addresses() {
@@ -60,10 +56,9 @@ func (s *server) loadCertificate(from *settings.Settings) error {
 	}
 	cert, err := link.LoadOrMakeCertificate(s.dir, append(hosts, "127.0.0.1", "::1"), time.Now())
 	if err != nil {
-		return cannotOpen(err)
+		return nil, cannotOpen(err)
 	}
-	s.cert.Store(&cert)
-	return nil
+	return &cert, nil
 }
 
 // readKeyPair reads --cert and --key.

@@ -244,7 +244,7 @@ func (s *standalone) run(ctx context.Context) error {
 		}
 		return inner.wait()
 	})
-	defer onReload(s.reload)()
+	defer onReload(func() { s.reloadWith(s.prepare) })()
 	err := g.waitAfter(trapping)
 	logCounters(&s.counters, s.log.Info)
 	return err
@@ -286,29 +286,25 @@ func (s *standalone) dropped(target siem.Target, dropped uint64) {
 	})
 }
 
-// reload reads the configuration again; rules and log level change at once.
-func (s *standalone) reload() {
-	values, err := s.parts.reload()
-	var r rules.Rules
-	if err == nil {
-		r, err = loadRules(values)
-	}
-	var sensors flows.Sensors
-	if err == nil {
-		sensors, err = loadSensors(values)
-	}
+// prepare checks what a running standalone takes of settings that were read
+// again.
+func (s *standalone) prepare(read *settings.Settings) (change func(), err error) {
+	r, err := loadRules(read)
 	if err != nil {
-		s.log.Error().Msgf("not reloaded, the old configuration stays: %s", oneLine(err))
-		return
+		return nil, err
 	}
-	s.level.set(values)
-	s.rules.Store(&r)
-	s.fleet.SetRules(r)
-	if s.collector != nil {
-		s.collector.Reload(sensors)
+	sensors, err := loadSensors(read)
+	if err != nil {
+		return nil, err
 	}
-	if s.look != nil {
-		s.look.flows.Reload(sensors)
-	}
-	reportReload(s.log, s.settings, values)
+	return func() {
+		s.rules.Store(&r)
+		s.fleet.SetRules(r)
+		if s.collector != nil {
+			s.collector.Reload(sensors)
+		}
+		if s.look != nil {
+			s.look.flows.Reload(sensors)
+		}
+	}, nil
 }
