@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"vft/capture"
 	"vft/capture/flow"
 	"vft/capture/packet"
 	"vft/correlate/sensor"
@@ -58,4 +59,15 @@ func TestReloadChangesTheSensorsOfCapturedFlows(t *testing.T) {
 			t.Errorf("%s: %q fired, not %q", c.why, got, c.fired)
 		}
 	}
+}
+
+func prefixes(texts ...string) (all []netip.Prefix) {
+	for _, text := range texts {
+		all = append(all, netip.MustParsePrefix(text))
+	}
+	return all
+}
+
+func filterOf(expression string) capture.FilterSettings {
+	return capture.FilterSettings{Expression: expression}
 }
