@@ -331,10 +331,11 @@ func (t *Table) Mark() {
 	t.fresh = t.fresh[:0]
 }
 
-// Fresh calls each for every flow that had a packet since Mark and still lives.
-func (t *Table) Fresh(each func(*Record)) {
+// Fresh calls each for every flow that had a packet since Mark, and at a time no
+// earlier than since, and still lives.
+func (t *Table) Fresh(since int64, each func(*Record)) {
 	for _, at := range t.fresh {
-		if s := t.slab.at(at); s.state&stateUsed != 0 && s.state&(stateFwd|stateRev) != 0 {
+		if s := t.slab.at(at); s.state&stateUsed != 0 && s.state&(stateFwd|stateRev) != 0 && s.lastTime() >= since {
 			t.slab.record(s, &t.rec)
 			each(&t.rec)
 		}

@@ -31,7 +31,7 @@
 // anomalyzer. It is fed like this, on the goroutine that owns the flow table:
 //
 //	flow.Config.Emit:          transfer.Flow(record)        // each flow that ended
-//	ShardConfig.Interval:      shard.Flows().Fresh(transfer.Flow)
+//	ShardConfig.Interval:      shard.Flows().Fresh(since, transfer.Flow)
 //	                           transfer.Advance(interval.End)
 //
 // Shard calls Interval before it marks the flow table, so Fresh gives every flow that

@@ -3,6 +3,7 @@ package watch_test
 import (
 	"context"
 	"encoding/binary"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -72,7 +73,7 @@ func wire(t testing.TB, period time.Duration, sc watch.StatsConfig, tc watch.Tra
 		Interval: func(iv *stat.Interval) {
 			samples = stat.AppendSamples(samples[:0], iv, chosen)
 			w.stats.Samples(samples)
-			w.shard.Flows().Fresh(w.transfer.Flow)
+			w.shard.Flows().Fresh(math.MinInt64, w.transfer.Flow)
 			w.transfer.Advance(iv.End)
 		},
 	})

@@ -35,6 +35,7 @@ type Engine struct {
 	live     *capture.Live // nil in a replay
 	process  *process.Lookup
 	due      int64          // when the open interval of the transfers ends; packet time
+	shown    int64          // until when the transfers have seen all flows; packet time
 	packets  *packetlog.Log // nil: no packets are kept
 	out      *record.Writer
 	alerts   uint64

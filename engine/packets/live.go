@@ -83,10 +83,17 @@ func (e *Engine) measureDue(now int64) {
 // measure shows the transfers what each flow has carried and closes their
 // intervals up to now.
 func (e *Engine) measure(now int64) {
-	e.shard.Flows().Fresh(e.view)
+	e.show(now)
 	e.begin(stepMeasure, now)
 	every := int64(e.settings.Transfers.Interval)
 	e.due = now - (now%every+every)%every + every
+}
+
+// show shows the transfers each flow that had packets since it was shown last: once in
+// an interval of theirs, unless those of the statistics are shorter.
+func (e *Engine) show(now int64) {
+	e.shard.Flows().Fresh(e.shown, e.view)
+	e.shown = now
 }
 
 // closePackets closes the packet log.
@@ -103,8 +110,8 @@ func (e *Engine) closePackets() {
 // flows had packets in it.
 func (e *Engine) interval(iv *stat.Interval) {
 	if e.transfers != nil {
-		e.shard.Flows().Fresh(e.view)
 		e.measureDue(iv.End)
+		e.show(iv.End) // what no measure has shown
 	}
 	s := e.begin(stepSamples, iv.End)
 	s.from = len(e.open.samples)
