@@ -226,8 +226,8 @@ func (v *verdict) cut(x float64) float64 {
 // threshold is on the other: after a flood, which moves many statistics down, the usual
 // must not look like much.
 func (m *model) hold(x float64) float64 {
-	if !m.ref.full() {
-		return x
+	if !m.ref.full() || m.cfg.Up && m.cfg.Down || math.Abs(x-m.ref.mean) < math.Abs(m.slow[index(m.side())].Z)/2 {
+		return x // it cannot be so far
 	}
 	if z, ok := m.spot.Threshold(spot.Up); ok && !m.cfg.Down {
 		return max(x, m.ref.mean-z)
@@ -236,6 +236,14 @@ func (m *model) hold(x float64) float64 {
 		return min(x, m.ref.mean-z)
 	}
 	return x
+}
+
+// side is the side that is watched, the upper one of both.
+func (m *model) side() spot.Side {
+	if m.cfg.Up {
+		return spot.Up
+	}
+	return spot.Down
 }
 
 // masked reports whether there were so many excesses that no more are learned.

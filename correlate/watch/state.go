@@ -85,7 +85,8 @@ func (d *detector) save() DetectorState {
 		state.Before = &before
 	}
 	if d.week != nil {
-		state.Week = d.week.clone()
+		w := *d.week
+		state.Week = &w
 	}
 	if d.open != nil {
 		e := *d.open
@@ -122,7 +123,8 @@ func restoreDetector(kind *stat.Statistic, set Settings, state DetectorState) (*
 	d.shown = stat.Sample{Above: state.Shown[0], Below: state.Shown[1]}
 	d.past, d.bursts, d.back, d.last, d.count = state.Past, state.Bursts, state.Back, state.Last, state.Count
 	if state.Week != nil {
-		d.week = state.Week.clone()
+		w := *state.Week
+		d.week = &w
 	}
 	if state.Open != nil {
 		e := *state.Open
@@ -177,8 +179,8 @@ func (s *DetectorState) check() error {
 		}
 	}
 	w := s.Week
-	if known != w.Known || w.N < 0 || len(w.Newest) > 5 || !allUsable(w.Bins[:]) || !allUsable(w.High[:]) || !allUsable(w.Low[:]) ||
-		!allUsable(w.Newest) || !allUsable([]float64{w.Sum, w.Most, w.Least}) {
+	if known != w.Known || w.N < 0 || w.Next < 0 || w.Next >= len(w.Newest) || !allUsable(w.Bins[:]) || !allUsable(w.High[:]) || !allUsable(w.Low[:]) ||
+		!allUsable(w.Newest[:]) || !allUsable([]float64{w.Sum, w.Most, w.Least}) {
 		return errors.New("the week does not fit together")
 	}
 	return nil

@@ -126,12 +126,15 @@ func (s *Stats) Samples(samples []stat.Sample) {
 func (s *Stats) sample(in *stat.Sample) {
 	s.count.samples++
 	s.newest = max(s.newest, in.End)
-	kind := s.kind(in.Name)
-	if !kind.Monitored {
-		s.write(in, nil)
-		return
+	d := s.detectors[in.Name]
+	if d == nil || d.count.Values == 0 {
+		kind := s.kind(in.Name)
+		if !kind.Monitored {
+			s.write(in, nil)
+			return
+		}
+		d = s.detector(kind, in)
 	}
-	d := s.detector(kind, in)
 	s.write(in, d)
 	d.last = in.End
 	if !in.OK || !usable(in.Value) {

@@ -30,7 +30,10 @@ type week struct {
 	Low    [weekHours]float64 `json:"low"`
 	Most   float64            `json:"most"` // of the hour that is being summed
 	Least  float64            `json:"least"`
-	Newest []float64          `json:"newest"` // values, at most five
+	Newest [5]float64         `json:"newest"` // values, in no order; the next goes to Next
+	Next   int                `json:"next"`
+	Full   bool               `json:"full"`
+	Begun  bool               `json:"begun"` // Most and Least are those of this hour
 }
 
 // slack is how far beyond what an hour sustained before a value may be: a quarter, of
@@ -39,20 +42,29 @@ const slack = 0.22
 
 // peak takes the value in for what the hour sustains.
 func (w *week) peak(x float64) {
-	if len(w.Newest) < 5 {
-		w.Newest = append(w.Newest, x)
-	} else {
-		copy(w.Newest, w.Newest[1:])
-		w.Newest[4] = x
+	w.Newest[w.Next] = x
+	if w.Next++; w.Next == len(w.Newest) {
+		w.Next, w.Full = 0, true
 	}
-	if len(w.Newest) < 5 {
+	if !w.Full {
 		return
 	}
-	var sorted [5]float64
-	copy(sorted[:], w.Newest)
+	above, below := 0, 0
+	for _, y := range w.Newest {
+		if y > w.Most {
+			above++
+		}
+		if y < w.Least {
+			below++
+		}
+	}
+	if w.Begun && above < 3 && below < 3 { // the median is within
+		return
+	}
+	sorted := w.Newest
 	slices.Sort(sorted[:])
-	if w.N == 0 {
-		w.Most, w.Least = sorted[2], sorted[2]
+	if !w.Begun {
+		w.Begun, w.Most, w.Least = true, sorted[2], sorted[2]
 	}
 	w.Most, w.Least = max(w.Most, sorted[2]), min(w.Least, sorted[2])
 }
@@ -90,7 +102,10 @@ func (w *week) close() (complete bool) {
 	at, mean := bin(w.Hour), w.Sum/float64(w.N)
 	w.Sum, w.N = 0, 0
 	w.Weeks[at]++
-	w.High[at], w.Low[at] = w.Most, w.Least
+	if w.High[at], w.Low[at] = w.Most, w.Least; !w.Begun { // too few values
+		w.High[at], w.Low[at] = mean, mean
+	}
+	w.Begun = false
 	if w.Weeks[at] > 1 {
 		w.Bins[at] += weekWeight * (mean - w.Bins[at])
 		return false
@@ -112,9 +127,3 @@ func (w *week) usual(t int64) float64 {
 }
 
 func bin(hour int64) int { return int((hour%weekHours + weekHours) % weekHours) }
-
-func (w *week) clone() *week {
-	c := *w
-	c.Newest = slices.Clone(w.Newest)
-	return &c
-}
