@@ -23,7 +23,7 @@ import (
 // stderr.
 func Main(ctx context.Context, args []string, build Build, s Streams) int {
 	a := &app{build: build, streams: s, inputs: map[string]*settings.Input{}}
-	err := a.cli().RunContext(ctx, fileLast(aliased(args)))
+	err := a.cli().RunContext(ctx, fileLast(expandAlias(args)))
 	if err != nil {
 		fmt.Fprintf(s.Err, "vft: %s\n", oneLine(err))
 	}
@@ -38,9 +38,9 @@ type app struct {
 	defaults map[string]string          // what the name vft was started under changes
 }
 
-// aliased turns the names vft-server and vft-client, as program or as first
+// expandAlias turns the names vft-server and vft-client, as program or as first
 // word, into the subcommand.
-func aliased(args []string) []string {
+func expandAlias(args []string) []string {
 	if len(args) == 0 {
 		return []string{"vft"}
 	}
@@ -130,8 +130,8 @@ func (a *app) unlessVersion(action cli.ActionFunc) cli.ActionFunc {
 	}
 }
 
-// parts is what a mode is started with.
-type parts struct {
+// deps are what a mode is started with.
+type deps struct {
 	build    Build
 	streams  Streams
 	settings *settings.Settings
@@ -141,7 +141,7 @@ type parts struct {
 }
 
 // dataDir is the path of the data directory.
-func (p *parts) dataDir() (string, error) {
+func (p *deps) dataDir() (string, error) {
 	if p.settings.DataDir != "" {
 		return p.settings.DataDir, nil
 	}
@@ -152,7 +152,7 @@ func (p *parts) dataDir() (string, error) {
 	return dir, nil
 }
 
-func (a *app) mode(name string, mode settings.Mode, run func(context.Context, parts) error) *cli.Command {
+func (a *app) mode(name string, mode settings.Mode, run func(context.Context, deps) error) *cli.Command {
 	alias := "vft-" + name
 	return &cli.Command{
 		Name: name, Aliases: []string{alias},
@@ -170,7 +170,7 @@ func (a *app) mode(name string, mode settings.Mode, run func(context.Context, pa
 			}
 			reload := func() (*settings.Settings, error) { return a.load(mode) }
 			log, level := newLog(a.streams, s)
-			return run(c.Context, parts{a.build, a.streams, s, log, level, reload})
+			return run(c.Context, deps{a.build, a.streams, s, log, level, reload})
 		},
 	}
 }

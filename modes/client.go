@@ -21,7 +21,7 @@ import (
 
 // client is the running graph of `vft client`.
 type client struct {
-	parts
+	deps
 	base     string // the data directory
 	dir      string // of this client's identity
 	counters counters.Registry
@@ -30,11 +30,11 @@ type client struct {
 	link     *link.Client
 	ignore   atomic.Pointer[[]netip.Prefix]
 	ignored  atomic.Uint64
-	look     *watcher // nil when no packets are watched
+	watcher  *watcher // nil when no packets are watched
 }
 
 // runClient is `vft client`.
-func runClient(ctx context.Context, p parts) error {
+func runClient(ctx context.Context, p deps) error {
 	if p.settings.ListConnections {
 		return listConnections(ctx, p)
 	}
@@ -58,8 +58,8 @@ func runClient(ctx context.Context, p parts) error {
 
 // newClient checks the settings and builds what needs no identity; it opens
 // nothing.
-func newClient(p parts) (*client, error) {
-	c := &client{parts: p}
+func newClient(p deps) (*client, error) {
+	c := &client{deps: p}
 	if p.settings.Replay() {
 		return nil, errClientReplay(p.settings)
 	}
@@ -67,7 +67,7 @@ func newClient(p parts) (*client, error) {
 	if c.linking, err = c.linkConfig(); err != nil {
 		return nil, err
 	}
-	if c.look, err = watcherIfAny(p.settings, c.log, c.level.debug, func(e event.Event) { c.link.Emit(e) }); err != nil {
+	if c.watcher, err = watcherIfAny(p.settings, c.log, c.level.debug, func(e event.Event) { c.link.Emit(e) }); err != nil {
 		return nil, err
 	}
 	if _, err = trapSettings(p.settings); err != nil {
@@ -82,8 +82,8 @@ func (c *client) open(dir string) (err error) {
 	if err := c.buildLink(dir); err != nil {
 		return err
 	}
-	if c.look != nil {
-		if err := c.look.open(); err != nil {
+	if c.watcher != nil {
+		if err := c.watcher.open(); err != nil {
 			return err
 		}
 	}
@@ -107,8 +107,8 @@ func (c *client) buildLink(dir string) (err error) {
 	c.linking.OnDeal, c.linking.Traps = c.host.Deal, c.host.Ports
 	c.linking.SelfTest, c.linking.Hello = c.host.SelfTest, c.hello
 	c.link = link.NewClient(c.linking)
-	if c.look != nil {
-		c.look.AddCounters(&c.counters)
+	if c.watcher != nil {
+		c.watcher.AddCounters(&c.counters)
 	}
 	c.counters.Add("traps", c.host.Counts)
 	c.counters.Add("traps", func(yield func(string, uint64)) { yield("ignored", c.ignored.Load()) })
@@ -128,8 +128,8 @@ func (c *client) run(ctx context.Context) error {
 		defer stopLink()
 		var inner group
 		inner.start(stop, func() error { return c.host.Run(trapping) })
-		if c.look != nil {
-			inner.start(stop, func() error { return c.look.run(trapping, c.streams, c.dir) })
+		if c.watcher != nil {
+			inner.start(stop, func() error { return c.watcher.run(trapping, c.streams, c.dir) })
 		}
 		return inner.wait()
 	})
@@ -144,8 +144,8 @@ func (c *client) run(ctx context.Context) error {
 func (c *client) prepare(read *settings.Settings) (change func(), err error) {
 	sensors, err := loadSensors(read)
 	return func() {
-		if c.look != nil {
-			c.look.flows.Reload(sensors)
+		if c.watcher != nil {
+			c.watcher.flows.Reload(sensors)
 		}
 	}, err
 }

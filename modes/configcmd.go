@@ -54,7 +54,7 @@ func (a *app) checkConfig(_ *cli.Context, mode settings.Mode) error {
 	}
 	// What means one thing on a server and another on a client is checked when
 	// the mode is named.
-	p := parts{build: a.build, streams: a.streams, settings: v, log: zerolog.Nop(), level: &levelHook{}}
+	p := deps{build: a.build, streams: a.streams, settings: v, log: zerolog.Nop(), level: &levelHook{}}
 	switch {
 	case err != nil:
 	case mode == settings.ServerMode:

@@ -8,7 +8,7 @@ import (
 
 // listConnections prints every connection of this host with the process that
 // holds it.
-func listConnections(ctx context.Context, p parts) error {
+func listConnections(ctx context.Context, p deps) error {
 	method, err := process.ParseMethod(p.settings.Packets.Process)
 	if err != nil {
 		return p.settings.Invalid(&p.settings.Packets.Process, "%v", err)

@@ -42,12 +42,12 @@ func limitsPage(t *testing.T) map[string][]string {
 	return all
 }
 
-// partsOf are what a mode is built from; it keeps what it keeps in a directory of
+// depsOf are what a mode is built from; it keeps what it keeps in a directory of
 // the test.
-func partsOf(t *testing.T, mode settings.Mode, flags map[string]string) parts {
+func depsOf(t *testing.T, mode settings.Mode, flags map[string]string) deps {
 	t.Helper()
 	flags["data-dir"] = t.TempDir()
-	return parts{settings: values(t, mode, flags), streams: Streams{Out: &strings.Builder{}, Err: os.Stderr, Env: func(string) (string, bool) { return "", false }},
+	return deps{settings: values(t, mode, flags), streams: Streams{Out: &strings.Builder{}, Err: os.Stderr, Env: func(string) (string, bool) { return "", false }},
 		log: zerolog.Nop(), level: &levelHook{}}
 }
 
@@ -66,18 +66,18 @@ func TestModesReportEveryLimit(t *testing.T) {
 		flags["interface"], flags["log-packets"], flags["log-dir"] = "lo", "true", t.TempDir()
 		return flags
 	}
-	standalone, err := newStandalone(partsOf(t, settings.StandaloneMode, watched(map[string]string{"netflow": "127.0.0.1:2055", "amqp": "amqp://127.0.0.1", "dest": "127.0.0.1:6000"})))
+	standalone, err := newStandalone(depsOf(t, settings.StandaloneMode, watched(map[string]string{"netflow": "127.0.0.1:2055", "amqp": "amqp://127.0.0.1", "dest": "127.0.0.1:6000"})))
 	if err != nil {
 		t.Fatal(err)
 	}
-	client, err := newClient(partsOf(t, settings.ClientMode, watched(map[string]string{"secret": "a secret of the test only"})))
+	client, err := newClient(depsOf(t, settings.ClientMode, watched(map[string]string{"secret": "a secret of the test only"})))
 	if err == nil {
 		err = client.buildLink(t.TempDir())
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := newServer(partsOf(t, settings.ServerMode, map[string]string{"netflow": "127.0.0.1:2055", "amqp": "amqp://127.0.0.1"}))
+	server, err := newServer(depsOf(t, settings.ServerMode, map[string]string{"netflow": "127.0.0.1:2055", "amqp": "amqp://127.0.0.1"}))
 	if err == nil {
 		err = server.buildLink()
 	}

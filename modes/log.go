@@ -25,7 +25,7 @@ func newLog(s Streams, v *settings.Settings) (zerolog.Logger, *levelHook) {
 	}
 	log := zerolog.New(s.Err)
 	if format == "console" {
-		log = zerolog.New(zerolog.ConsoleWriter{Out: s.Err, NoColor: !colour(s), TimeFormat: time.TimeOnly})
+		log = zerolog.New(zerolog.ConsoleWriter{Out: s.Err, NoColor: !wantsColour(s), TimeFormat: time.TimeOnly})
 	}
 	return log.Hook(level).With().Timestamp().Logger(), level
 }
@@ -49,8 +49,8 @@ func (h *levelHook) Run(e *zerolog.Event, level zerolog.Level, _ string) {
 	}
 }
 
-// colour honours NO_COLOR (no-color.org): set to anything, it means no.
-func colour(s Streams) bool {
+// wantsColour honours NO_COLOR (no-color.org): set to anything, it means no.
+func wantsColour(s Streams) bool {
 	value, _ := s.Env("NO_COLOR")
 	return value == "" && isatty.IsTerminal(s.Err.Fd()) && os.Getenv("TERM") != "dumb"
 }

@@ -18,21 +18,21 @@ import (
 // recordWriter sends records to all destinations and to the broker.
 type recordWriter struct {
 	hostname, version string
-	outs              []*siem.Destination
+	destinations      []*siem.Destination
 	notify            *amqp.Notifier   // nil: no broker is told of threats
 	created           func() time.Time // when a record is written; zero in a replay, whose records must repeat
 	line              []byte
 }
 
-func newRecordWriter(build Build, outs []*siem.Destination) *recordWriter {
-	return &recordWriter{hostname: hostinfo.Name(), version: build.Version, outs: outs, created: time.Now}
+func newRecordWriter(build Build, destinations []*siem.Destination) *recordWriter {
+	return &recordWriter{hostname: hostinfo.Name(), version: build.Version, destinations: destinations, created: time.Now}
 }
 
 // write sends one record to every destination. The Correlator calls it, one
 // record at a time.
 func (w *recordWriter) write(e *event.Event) {
 	w.line = ecs.Append(w.line[:0], e, ecs.Observer{Hostname: w.hostname, Version: w.version, Created: w.created()})
-	for _, out := range w.outs {
+	for _, out := range w.destinations {
 		out.Send(w.line)
 	}
 	if w.notify != nil && e.Threat != nil {

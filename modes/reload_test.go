@@ -28,9 +28,9 @@ func TestReload(t *testing.T) {
 	for _, mode := range []struct {
 		name  string
 		mode  settings.Mode
-		build func(parts) (*parts, func(*settings.Settings) (func(), error))
+		build func(deps) (*deps, func(*settings.Settings) (func(), error))
 	}{
-		{"server", settings.ServerMode, func(p parts) (*parts, func(*settings.Settings) (func(), error)) {
+		{"server", settings.ServerMode, func(p deps) (*deps, func(*settings.Settings) (func(), error)) {
 			s, err := newServer(p)
 			if err == nil {
 				err = s.buildLink()
@@ -38,21 +38,21 @@ func TestReload(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return &s.parts, s.prepare
+			return &s.deps, s.prepare
 		}},
-		{"client", settings.ClientMode, func(p parts) (*parts, func(*settings.Settings) (func(), error)) {
+		{"client", settings.ClientMode, func(p deps) (*deps, func(*settings.Settings) (func(), error)) {
 			c, err := newClient(p)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return &c.parts, c.prepare
+			return &c.deps, c.prepare
 		}},
-		{"standalone", settings.StandaloneMode, func(p parts) (*parts, func(*settings.Settings) (func(), error)) {
+		{"standalone", settings.StandaloneMode, func(p deps) (*deps, func(*settings.Settings) (func(), error)) {
 			s, err := newStandalone(p)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return &s.parts, s.prepare
+			return &s.deps, s.prepare
 		}},
 	} {
 		load := func() (*settings.Settings, error) {
@@ -66,7 +66,7 @@ func TestReload(t *testing.T) {
 		var log strings.Builder
 		level := &levelHook{}
 		level.set(first)
-		running, prepare := mode.build(parts{settings: first, streams: Streams{Out: &log, Env: none}, log: zerolog.New(&log), level: level, reload: load})
+		running, prepare := mode.build(deps{settings: first, streams: Streams{Out: &log, Env: none}, log: zerolog.New(&log), level: level, reload: load})
 		for _, c := range []struct{ why, text, said, not string }{
 			{"nothing changed", "", `"reloaded"`, "restart"},
 			{"the level of the log", "log-level: warn\n", "", "reloaded"},
@@ -93,8 +93,8 @@ func TestReload(t *testing.T) {
 
 // A server takes a certificate that is named later, and goes back to its own.
 func TestReloadTakesTheCertificate(t *testing.T) {
-	other := partsOf(t, settings.ServerMode, map[string]string{})
-	maker := &server{parts: other, dir: t.TempDir()}
+	other := depsOf(t, settings.ServerMode, map[string]string{})
+	maker := &server{deps: other, dir: t.TempDir()}
 	if _, err := maker.certificate(other.settings); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestReloadTakesTheCertificate(t *testing.T) {
 		files, _ := os.ReadDir(maker.dir)
 		t.Fatalf("%v: there is %v", err, files)
 	}
-	s, err := newServer(partsOf(t, settings.ServerMode, map[string]string{}))
+	s, err := newServer(depsOf(t, settings.ServerMode, map[string]string{}))
 	if err == nil {
 		err = s.buildLink()
 	}

@@ -88,7 +88,7 @@ func onReload(reload func()) (stop func()) {
 // reloadWith reads the configuration again. What prepare makes of it is changed,
 // and the log level; what else differs from the running vft is named. On any
 // error all stays as it was.
-func (p *parts) reloadWith(prepare func(*settings.Settings) (change func(), err error)) {
+func (p *deps) reloadWith(prepare func(*settings.Settings) (change func(), err error)) {
 	read, err := p.reload()
 	var change func()
 	if err == nil {

@@ -53,7 +53,7 @@ func (a *app) testSensors(ctx context.Context, v *settings.Settings, path string
 		return badUsage(errors.New("in which capture? vft sensors test FILE --pcapfile CAPTURE"))
 	}
 	log, level := newLog(a.streams, v)
-	s := &server{parts: parts{build: a.build, streams: a.streams, settings: v, log: log, level: level}}
+	s := &server{deps: deps{build: a.build, streams: a.streams, settings: v, log: log, level: level}}
 	definitions, err := readSensors(path, func(err error) error {
 		return badUsage(fmt.Errorf("cannot read %s: %v; vft config show --sensors prints a file to start from", path, err))
 	})

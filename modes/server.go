@@ -28,7 +28,7 @@ import (
 
 // server is the running graph of `vft server`.
 type server struct {
-	parts
+	deps
 	dir      string
 	counters counters.Registry
 	rules    atomic.Pointer[rules.Rules]
@@ -43,7 +43,7 @@ type server struct {
 }
 
 // runServer is `vft server`.
-func runServer(ctx context.Context, p parts) error {
+func runServer(ctx context.Context, p deps) error {
 	if p.settings.Replay() {
 		return replayFlows(ctx, p)
 	}
@@ -68,8 +68,8 @@ func runServer(ctx context.Context, p parts) error {
 
 // newServer checks the settings and builds what needs no secret; it opens
 // nothing.
-func newServer(p parts) (*server, error) {
-	s := &server{parts: p}
+func newServer(p deps) (*server, error) {
+	s := &server{deps: p}
 	if err := checkTrust(p.settings); err != nil {
 		return nil, err
 	}

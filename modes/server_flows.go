@@ -22,20 +22,20 @@ func (s *server) buildFlows() (err error) {
 	if err != nil {
 		return err
 	}
-	s.collector, err = collectorIfAny(s.settings, s.dir, s.log, definitions, s.tell)
+	s.collector, err = collectorIfAny(s.settings, s.dir, s.log, definitions, s.record)
 	return err
 }
 
-// tell writes what the flows of exporters show.
-func (s *server) tell(e event.Event) {
+// record writes what the flows of exporters show.
+func (s *server) record(e event.Event) {
 	e.Client = s.writer.hostname
 	s.fleet.Record(e)
 }
 
 // replayFlows judges the exported flows in capture files and ends when every
 // record is delivered. Nothing is listened on.
-func replayFlows(ctx context.Context, p parts) error {
-	s := &server{parts: p}
+func replayFlows(ctx context.Context, p deps) error {
+	s := &server{deps: p}
 	definitions, err := loadSensors(s.settings)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sens
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
 	files, err := flows.NewReplay(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Host: hostinfo.Name(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
-		s.tell(e)
+		s.record(e)
 		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
 	}})
 	if err != nil {

@@ -19,22 +19,22 @@ import (
 
 // standalone is the running graph of `vft standalone`.
 type standalone struct {
-	parts
-	dir      string
-	counters counters.Registry
-	outs     []*siem.Destination
-	writer   *recordWriter
-	rules    atomic.Pointer[rules.Rules]
-	fleet    *fleet.Correlator
-	hold     func() // of a replay: waits for slow destinations
+	deps
+	dir          string
+	counters     counters.Registry
+	destinations []*siem.Destination
+	writer       *recordWriter
+	rules        atomic.Pointer[rules.Rules]
+	fleet        *fleet.Correlator
+	backpressure func() // of a replay: waits for slow destinations
 
 	host      *host.Traps      // nil in a replay
-	look      *watcher         // nil when no packets are watched
+	watcher   *watcher         // nil when no packets are watched
 	collector *flows.Collector // nil when no flows are collected
 }
 
 // runStandalone is `vft standalone`.
-func runStandalone(ctx context.Context, p parts) error {
+func runStandalone(ctx context.Context, p deps) error {
 	if p.settings.ListConnections {
 		return listConnections(ctx, p)
 	}
@@ -52,8 +52,8 @@ func runStandalone(ctx context.Context, p parts) error {
 }
 
 // newStandalone builds all parts; it opens nothing.
-func newStandalone(p parts) (*standalone, error) {
-	s := &standalone{parts: p}
+func newStandalone(p deps) (*standalone, error) {
+	s := &standalone{deps: p}
 	targets, err := destinations(p.settings)
 	if err != nil {
 		return nil, err
@@ -72,13 +72,13 @@ func newStandalone(p parts) (*standalone, error) {
 		}
 	}
 	s.rules.Store(&r)
-	s.buildOuts(targets)
-	s.writer = newRecordWriter(p.build, s.outs)
+	s.buildDestinations(targets)
+	s.writer = newRecordWriter(p.build, s.destinations)
 	s.fleet = newCorrelator(r, s.writer)
 	if s.writer.notify, err = newNotifier(p.settings, s.log); err != nil {
 		return nil, err
 	}
-	if s.look, err = watcherIfAny(p.settings, s.log, s.level.debug, s.tell); err != nil {
+	if s.watcher, err = watcherIfAny(p.settings, s.log, s.level.debug, s.record); err != nil {
 		return nil, err
 	}
 	if p.settings.Replay() {
@@ -89,7 +89,7 @@ func newStandalone(p parts) (*standalone, error) {
 	if s.host, err = newTraps(p.settings, s.dir, s.log, s.emit); err != nil {
 		return nil, err
 	}
-	if s.collector, err = collectorIfAny(p.settings, s.dir, s.log, sensors, s.tell); err != nil {
+	if s.collector, err = collectorIfAny(p.settings, s.dir, s.log, sensors, s.record); err != nil {
 		return nil, err
 	}
 	s.addCounters()
@@ -98,8 +98,8 @@ func newStandalone(p parts) (*standalone, error) {
 
 // addCounters registers the counters of all parts.
 func (s *standalone) addCounters() {
-	if s.look != nil {
-		s.look.AddCounters(&s.counters)
+	if s.watcher != nil {
+		s.watcher.AddCounters(&s.counters)
 	}
 	if s.collector != nil {
 		s.collector.AddCounters(&s.counters)
@@ -108,7 +108,7 @@ func (s *standalone) addCounters() {
 		s.counters.Add("traps", s.host.Counts)
 	}
 	addRuleCounters(&s.counters, s.fleet, &s.rules)
-	for _, out := range s.outs {
+	for _, out := range s.destinations {
 		s.counters.Add("destination", out.Counts)
 	}
 	if s.writer.notify != nil {
@@ -124,13 +124,13 @@ func (s *standalone) open() error {
 			return cannotOpen(err)
 		}
 	}
-	for _, out := range s.outs {
+	for _, out := range s.destinations {
 		if err := out.Check(); err != nil {
 			return cannotOpen(err)
 		}
 	}
-	if s.look != nil {
-		if err := s.look.open(); err != nil {
+	if s.watcher != nil {
+		if err := s.watcher.open(); err != nil {
 			return err
 		}
 	}
@@ -153,8 +153,8 @@ func (s *standalone) replay(ctx context.Context) error {
 	sending, stopSending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopSending()
 	s.send(&g, sending, stop)
-	s.hold = func() { s.wait(reading, replayAhead) }
-	err := s.look.replay(reading, s.streams)
+	s.backpressure = func() { s.wait(reading, replayAhead) }
+	err := s.watcher.replay(reading, s.streams)
 	s.wait(reading, 0)
 	stopSending()
 	err = errors.Join(err, g.wait())
@@ -164,7 +164,7 @@ func (s *standalone) replay(ctx context.Context) error {
 
 // send starts what carries records away.
 func (s *standalone) send(g *group, ctx context.Context, stop context.CancelFunc) {
-	for _, out := range s.outs {
+	for _, out := range s.destinations {
 		g.start(stop, func() error { return out.Run(ctx) })
 	}
 	if s.writer.notify != nil {
@@ -178,7 +178,7 @@ const replayAhead = 32768
 
 // wait waits until at most so many records wait at each destination.
 func (s *standalone) wait(ctx context.Context, most int) {
-	for _, out := range s.outs {
+	for _, out := range s.destinations {
 		_ = out.Wait(ctx, most) // ends early only when vft ends
 	}
 	if s.writer.notify != nil {
@@ -186,12 +186,12 @@ func (s *standalone) wait(ctx context.Context, most int) {
 	}
 }
 
-// tell writes a finding or a record of the watcher.
-func (s *standalone) tell(e event.Event) {
+// record writes a finding or a record of the watcher.
+func (s *standalone) record(e event.Event) {
 	e.Client = s.writer.hostname
 	s.fleet.Record(e)
-	if s.hold != nil {
-		s.hold()
+	if s.backpressure != nil {
+		s.backpressure()
 	}
 }
 
@@ -210,13 +210,13 @@ func destinations(v *settings.Settings) (targets []siem.Target, err error) {
 	return targets, nil
 }
 
-// buildOuts builds the destinations.
-func (s *standalone) buildOuts(targets []siem.Target) {
+// buildDestinations builds the destinations.
+func (s *standalone) buildDestinations(targets []siem.Target) {
 	for _, target := range targets {
 		for _, warning := range target.Warnings() {
 			s.log.Warn().Msg(warning)
 		}
-		s.outs = append(s.outs, siem.New(siem.Config{
+		s.destinations = append(s.destinations, siem.New(siem.Config{
 			Target: target, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64,
 			OnDrop: func(dropped uint64) { s.dropped(target, dropped) },
 		}))
@@ -235,9 +235,9 @@ func (s *standalone) run(ctx context.Context) error {
 	g.start(stop, func() error {
 		defer stopSending()
 		var inner group
-		inner.start(stop, func() error { return s.watch(trapping) })
-		if s.look != nil {
-			inner.start(stop, func() error { return s.look.run(trapping, s.streams, s.dir) })
+		inner.start(stop, func() error { return s.runTraps(trapping) })
+		if s.watcher != nil {
+			inner.start(stop, func() error { return s.watcher.run(trapping, s.streams, s.dir) })
 		}
 		if s.collector != nil {
 			inner.start(stop, func() error { return s.collector.Run(trapping) })
@@ -250,8 +250,8 @@ func (s *standalone) run(ctx context.Context) error {
 	return err
 }
 
-// watch runs the traps and moves the clock of the rules on, until ctx ends.
-func (s *standalone) watch(ctx context.Context) error {
+// runTraps runs the traps and moves the clock of the rules on, until ctx ends.
+func (s *standalone) runTraps(ctx context.Context) error {
 	var g group
 	g.start(func() {}, func() error { return s.host.Run(ctx) })
 	ticker := time.NewTicker(time.Second)
@@ -303,8 +303,8 @@ func (s *standalone) prepare(read *settings.Settings) (change func(), err error)
 		if s.collector != nil {
 			s.collector.Reload(sensors)
 		}
-		if s.look != nil {
-			s.look.flows.Reload(sensors)
+		if s.watcher != nil {
+			s.watcher.flows.Reload(sensors)
 		}
 	}, nil
 }

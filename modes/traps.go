@@ -25,7 +25,7 @@ func newTraps(v *settings.Settings, dir string, log zerolog.Logger, emit event.E
 // trapSettings reads how many traps to choose and from which ports.
 func trapSettings(v *settings.Settings) (host.Settings, error) {
 	s := host.Settings{
-		Ports: distinct(v.Traps.Ports), Count: v.Traps.Count, Pool: distinct(v.Traps.Pool),
+		Ports: uniquePorts(v.Traps.Ports), Count: v.Traps.Count, Pool: uniquePorts(v.Traps.Pool),
 		Bind: v.Traps.Bind, Hold: v.Traps.Hold,
 		Hostname: hostinfo.Name(), Seed: seed(), Random: newRandom(),
 	}
@@ -40,8 +40,8 @@ func trapSettings(v *settings.Settings) (host.Settings, error) {
 	return s, nil
 }
 
-// distinct keeps the first of each port.
-func distinct(ports []uint16) []uint16 {
+// uniquePorts keeps the first of each port.
+func uniquePorts(ports []uint16) []uint16 {
 	var all []uint16
 	for _, port := range ports {
 		if !slices.Contains(all, port) {

@@ -37,20 +37,20 @@ type Analyzer struct {
 // the clock that Judge and Advance bring: the arrival of the datagrams.
 func NewAnalyzer(c Config) (*Analyzer, error) {
 	s := c.Settings
-	a := &Analyzer{out: record.NewWriter(part(c.Random, 5), c.Host, c.Emit), writeFlows: s.WriteFlows}
-	a.losses = detect.NewLosses(detect.Config{Seed: part(c.Random, 8), Emit: a.deliver})
-	a.exported = sensor.New(sensor.Config{Definitions: c.Sensors.Exported, Seed: part(c.Random, 6), Emit: a.deliver})
+	a := &Analyzer{out: record.NewWriter(subSeed(c.Random, 5), c.Host, c.Emit), writeFlows: s.WriteFlows}
+	a.losses = detect.NewLosses(detect.Config{Seed: subSeed(c.Random, 8), Emit: a.deliver})
+	a.exported = sensor.New(sensor.Config{Definitions: c.Sensors.Exported, Seed: subSeed(c.Random, 6), Emit: a.deliver})
 	if c.SensorsOnly {
 		return a, nil
 	}
 	var err error
-	a.moves, err = watch.NewExportedTransfers(part(c.Random, 2), watch.TransfersConfig{
-		Home: s.Home, ExfiltrationSeed: part(c.Random, 4), WeeklySeed: part(c.Random, 9),
+	a.moves, err = watch.NewExportedTransfers(subSeed(c.Random, 2), watch.TransfersConfig{
+		Home: s.Home, ExfiltrationSeed: subSeed(c.Random, 4), WeeklySeed: subSeed(c.Random, 9),
 	}, a.deliver)
 	if err != nil {
 		return nil, err
 	}
-	a.detect = detect.New(detect.Config{Seed: part(c.Random, 7), Home: s.Home, Emit: a.deliver, Exported: a.moves.Flow})
+	a.detect = detect.New(detect.Config{Seed: subSeed(c.Random, 7), Home: s.Home, Emit: a.deliver, Exported: a.moves.Flow})
 	a.detect.Learn(s.LearnPeers)
 	return a, nil
 }

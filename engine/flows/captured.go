@@ -23,7 +23,7 @@ func NewCaptured(c Config, replay bool) (*Captured, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: part(c.Random, 10), Emit: a.deliver})
+	a.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: subSeed(c.Random, 10), Emit: a.deliver})
 	out := &Captured{Analyzer: a, which: newExportFilter(c.Settings)}
 	if replay {
 		out.worker = newWorker(c.Settings, a)

@@ -67,7 +67,7 @@ func (c *Collector) Run(ctx context.Context) error {
 	err := c.socket.Run(ctx, handlers)
 	for _, w := range c.workers {
 		w.flush(time.Now().UnixNano())
-		w.look(time.Now().UnixNano())
+		w.checkpoint(time.Now().UnixNano())
 	}
 	c.save()
 	c.to.close()

@@ -44,7 +44,7 @@ func NewReplay(c Config) (*Replay, error) {
 	}
 	x := &Replay{settings: c.Settings, log: c.Log, to: to, worker: newWorker(c.Settings, to), which: newExportFilter(c.Settings), filter: filter}
 	if c.SensorsOnly {
-		to.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: part(c.Random, 10), Emit: to.deliver})
+		to.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: subSeed(c.Random, 10), Emit: to.deliver})
 		x.own = flow.NewTable(flow.Config{Max: c.Settings.MaxFlows, LinkHeader: ethernetHeader, Emit: to.flow})
 	}
 	return x, nil

@@ -50,8 +50,8 @@ type Sensors struct {
 	Captured sensor.Definitions // in the flows of vft's own capture
 }
 
-// part makes a seed of its own for each part out of one.
-func part(random [32]byte, n byte) [32]byte {
+// subSeed makes a seed of its own for each part out of one.
+func subSeed(random [32]byte, n byte) [32]byte {
 	random[31] ^= n
 	return random
 }

@@ -42,15 +42,15 @@ func (c *Collector) restore() {
 		err = json.Unmarshal(text, &known)
 	}
 	if err == nil {
-		err = c.know(known)
+		err = c.restoreState(known)
 	}
 	if err != nil {
 		c.log.Warn().Msgf("what the exporters told an earlier run is not used wholly: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 }
 
-// know takes what was kept. What is damaged of it does not keep it from the rest.
-func (c *Collector) know(known knownExporters) (err error) {
+// restoreState takes what was kept. What is damaged of it does not keep it from the rest.
+func (c *Collector) restoreState(known knownExporters) (err error) {
 	for _, w := range c.workers {
 		err = errors.Join(err, w.decoder.Restore(export.State{Exporters: known.Exporters}))
 	}
@@ -129,9 +129,9 @@ type exporterKey struct {
 	version        flow.Version
 }
 
-// look is what a worker does every few seconds: it notes what its exporters
+// checkpoint is what a worker does every few seconds: it notes what its exporters
 // told, and what of their data did not come.
-func (w *worker) look(now int64) {
+func (w *worker) checkpoint(now int64) {
 	w.to.mu.Lock()
 	defer w.to.mu.Unlock()
 	w.tally.Take(w.decoder.Counts)
@@ -142,13 +142,13 @@ func (w *worker) look(now int64) {
 		before := w.seen[key]
 		seen[key] = e
 		who := e.Address.Netip().String()
-		w.to.losses.Loss(who, detect.SequenceGaps, grown(e.Sent, before.Sent), grown(e.Lost, before.Lost), now)
-		w.to.losses.Loss(who, detect.MissingTemplates, grown(e.Records, before.Records), grown(e.Missing, before.Missing), now)
+		w.to.losses.Loss(who, detect.SequenceGaps, increase(e.Sent, before.Sent), increase(e.Lost, before.Lost), now)
+		w.to.losses.Loss(who, detect.MissingTemplates, increase(e.Records, before.Records), increase(e.Missing, before.Missing), now)
 	}
 	w.seen = seen
 	w.to.losses.Advance(now)
 }
 
-// grown is by how much a counter grew; it is smaller than before when it began
+// increase is by how much a counter grew; it is smaller than before when it began
 // anew, or when what was missing came late.
-func grown(now, before uint64) uint64 { return now - min(now, before) }
+func increase(now, before uint64) uint64 { return now - min(now, before) }

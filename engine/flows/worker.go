@@ -17,8 +17,8 @@ type worker struct {
 	decoder *export.Decoder
 	to      *Analyzer
 	records []flow.Record
-	due     int64                           // when look is called next
-	known   export.State                    // as look found it; Analyzer.mu guards it
+	due     int64                           // when checkpoint is called next
+	known   export.State                    // as checkpoint found it; Analyzer.mu guards it
 	seen    map[exporterKey]export.Exporter // the same
 	tally   counters.Tally                  // of the decoder
 }
@@ -57,13 +57,13 @@ func (w *worker) tick(now int64) {
 		w.to.advance(now)
 	}
 	if now >= w.due {
-		w.look(now)
-		w.due = now + int64(lookEvery)
+		w.checkpoint(now)
+		w.due = now + int64(checkpointEvery)
 	}
 }
 
-// lookEvery is how often a worker looks at its exporters.
-const lookEvery = 10 * time.Second
+// checkpointEvery is how often a worker looks at its exporters.
+const checkpointEvery = 10 * time.Second
 
 // flush hands over what was decoded.
 func (w *worker) flush(now int64) {

@@ -96,7 +96,7 @@ func (e *Engine) judgeFlows(j *journal) {
 			e.flows.Flow(&s.record)
 		case stepInterval:
 			e.flows.Advance(s.at)
-			e.lookForLoss(s.at)
+			e.checkLoss(s.at)
 		case stepClose:
 			e.flows.Close()
 		}

@@ -106,12 +106,12 @@ func (e *Engine) buildAnalyzers(c *Config) error {
 	s := e.settings
 	var err error
 	e.stats, err = watch.NewStats(watch.StatsConfig{
-		Settings: s.Statistics.judged(e.chosen), EmitStats: s.Statistics.Emit, Named: s.Statistics.Names, Seed: part(c.Random, 1),
+		Settings: s.Statistics.judged(e.chosen), EmitStats: s.Statistics.Emit, Named: s.Statistics.Names, Seed: subSeed(c.Random, 1),
 	}, e.outlets[statisticsAnalyzer].emit)
 	if err != nil {
 		return setting.Invalid(&s.Statistics.Q, "with the other --spot- options: %v", err)
 	}
-	e.detect = detect.New(detect.Config{Seed: part(c.Random, 3), Emit: e.outlets[detectionsAnalyzer].emit, Home: s.Home, Gateways: c.Gateways})
+	e.detect = detect.New(detect.Config{Seed: subSeed(c.Random, 3), Emit: e.outlets[detectionsAnalyzer].emit, Home: s.Home, Gateways: c.Gateways})
 	e.detect.Learn(s.LearnPeers)
 	if e.flows, err = c.Flows(e.outlets[flowsAnalyzer].emit); err != nil {
 		return err
@@ -120,10 +120,10 @@ func (e *Engine) buildAnalyzers(c *Config) error {
 		return nil
 	}
 	transfer := watch.DefaultTransferConfig()
-	transfer.Interval, transfer.Seed = s.Transfers.Interval, part(c.Random, 2)
+	transfer.Interval, transfer.Seed = s.Transfers.Interval, subSeed(c.Random, 2)
 	transfer.Anomalyzer = s.Transfers.anomalyzer(c.Random)
 	e.transfers, err = watch.NewTransfers(watch.TransfersConfig{
-		Transfer: transfer, All: s.Transfers.All, Home: s.Home, ExfiltrationSeed: part(c.Random, 4), WeeklySeed: part(c.Random, 9),
+		Transfer: transfer, All: s.Transfers.All, Home: s.Home, ExfiltrationSeed: subSeed(c.Random, 4), WeeklySeed: subSeed(c.Random, 9),
 	}, e.outlets[transfersAnalyzer].emit)
 	if err != nil {
 		return setting.Invalid(&s.Transfers.Methods, "with the other --anom- options: %v", err)
@@ -163,8 +163,8 @@ func (s *TransferSettings) anomalyzer(random [32]byte) anomalyzer.Config {
 // aboveZero keeps a 0 that was asked for from meaning the default.
 func aboveZero(x float64) float64 { return max(x, math.SmallestNonzeroFloat64) }
 
-// part makes a seed of its own for each analyzer out of one.
-func part(random [32]byte, n byte) [32]byte {
+// subSeed makes a seed of its own for each analyzer out of one.
+func subSeed(random [32]byte, n byte) [32]byte {
 	random[31] ^= n
 	return random
 }

@@ -26,7 +26,7 @@ func (e *Engine) RunLive(ctx context.Context, out io.Writer, state string) error
 	})
 	var err error
 	var top topFlows
-	e.through(func(to capture.LiveHandler) {
+	e.runPipeline(func(to capture.LiveHandler) {
 		take := to.Packet
 		to.Packet = func(p *capture.Packet) {
 			if e.filter.PassesNetworks(p) {
@@ -49,9 +49,9 @@ func (e *Engine) RunLive(ctx context.Context, out io.Writer, state string) error
 // kernelCounts is what the kernel had of the packets of a live capture.
 type kernelCounts struct{ received, dropped uint64 }
 
-// lookForLoss tells what the kernel dropped of a live capture since the last
+// checkLoss tells what the kernel dropped of a live capture since the last
 // look.
-func (e *Engine) lookForLoss(now int64) {
+func (e *Engine) checkLoss(now int64) {
 	if e.live == nil {
 		return
 	}
@@ -66,12 +66,12 @@ func (e *Engine) lookForLoss(now int64) {
 	})
 	was := e.kernel
 	e.kernel = is
-	e.flows.Loss(strings.Join(e.settings.Interfaces, ","), grown(is.received, was.received), grown(is.dropped, was.dropped), now)
+	e.flows.Loss(strings.Join(e.settings.Interfaces, ","), increase(is.received, was.received), increase(is.dropped, was.dropped), now)
 }
 
-// grown is by how much a counter grew; it is smaller than before when it began
+// increase is by how much a counter grew; it is smaller than before when it began
 // anew.
-func grown(now, before uint64) uint64 { return now - min(now, before) }
+func increase(now, before uint64) uint64 { return now - min(now, before) }
 
 // measureDue closes the interval of the transfers when it ended before now.
 func (e *Engine) measureDue(now int64) {
@@ -84,7 +84,7 @@ func (e *Engine) measureDue(now int64) {
 // intervals up to now.
 func (e *Engine) measure(now int64) {
 	e.show(now)
-	e.begin(stepMeasure, now)
+	e.addStep(stepMeasure, now)
 	every := int64(e.settings.Transfers.Interval)
 	e.due = now - (now%every+every)%every + every
 }
@@ -113,11 +113,11 @@ func (e *Engine) interval(iv *stat.Interval) {
 		e.measureDue(iv.End)
 		e.show(iv.End) // what no measure has shown
 	}
-	s := e.begin(stepSamples, iv.End)
+	s := e.addStep(stepSamples, iv.End)
 	s.from = len(e.open.samples)
 	e.open.samples = stat.AppendSamples(e.open.samples, iv, e.chosen)
 	s.to = len(e.open.samples)
-	e.begin(stepInterval, iv.End)
+	e.addStep(stepInterval, iv.End)
 	if e.tallyDue(analyzers, iv.End) {
 		e.tallyReader()
 	}
@@ -125,12 +125,12 @@ func (e *Engine) interval(iv *stat.Interval) {
 }
 
 // view takes a live flow that had packets.
-func (e *Engine) view(r *flow.Record) { e.begin(stepView, r.Last).record = *r }
+func (e *Engine) view(r *flow.Record) { e.addStep(stepView, r.Last).record = *r }
 
 // flow takes a flow that has ended.
 func (e *Engine) flow(r *flow.Record) {
 	if e.all != nil {
 		e.all.add(r)
 	}
-	e.begin(stepEnded, r.Last).record = *r
+	e.addStep(stepEnded, r.Last).record = *r
 }

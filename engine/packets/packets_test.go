@@ -93,7 +93,7 @@ func recordsOf(t testing.TB, ctx context.Context, in io.Reader, settings *Settin
 	})
 	files := capture.File{Paths: []string{"-"}, Stdin: in}
 	var reports []capture.Report
-	e.through(func(to capture.LiveHandler) {
+	e.runPipeline(func(to capture.LiveHandler) {
 		reports, _ = files.Run(ctx, func(p *capture.Packet) {
 			if e.filter.Passes(p) {
 				to.Packet(p)
@@ -228,7 +228,7 @@ func TestManyFlowsInOneInterval(t *testing.T) {
 			}
 		})
 		pkt := &capture.Packet{Link: 101, Wire: 60, Data: syn()}
-		e.through(func(to capture.LiveHandler) {
+		e.runPipeline(func(to capture.LiveHandler) {
 			for i := range many {
 				pkt.Time = int64(1e18) + int64(i)*1000
 				pkt.Data[22], pkt.Data[23] = byte(i>>8), byte(i)
@@ -258,7 +258,7 @@ func TestEngineDoesNotAllocate(t *testing.T) {
 		e := engineOf(t, testSettings(shards(n)), func(event.Event) {})
 		pkt := &capture.Packet{Time: 1e18, Link: 101, Wire: 60, Data: syn()}
 		pkt.Data[33] = 0x10
-		e.through(func(to capture.LiveHandler) {
+		e.runPipeline(func(to capture.LiveHandler) {
 			step := func() {
 				for i := range 20_000 {
 					pkt.Time += 1000

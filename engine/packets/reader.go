@@ -40,9 +40,9 @@ func (e *Engine) shards() int {
 	return min(2, runtime.GOMAXPROCS(0))
 }
 
-// through calls feed with the handler for its packets, ends what is open and
+// runPipeline calls feed with the handler for its packets, ends what is open and
 // returns when all is judged and delivered.
-func (e *Engine) through(feed func(capture.LiveHandler)) {
+func (e *Engine) runPipeline(feed func(capture.LiveHandler)) {
 	n := e.shards()
 	ahead := journals
 	if n == 1 { // nothing may wait for a journal to come
@@ -63,7 +63,7 @@ func (e *Engine) through(feed func(capture.LiveHandler)) {
 		feed(capture.LiveHandler{Packet: e.collect, Tick: e.tick})
 		e.count()
 		e.shard.Close()
-		e.begin(stepClose, 0)
+		e.addStep(stepClose, 0)
 		e.line.Put()
 	})
 	e.reader = reader{}
@@ -73,7 +73,7 @@ func (e *Engine) through(feed func(capture.LiveHandler)) {
 func (e *Engine) collect(p *capture.Packet) {
 	if !e.batch.Fits(p) {
 		e.count()
-		e.handOver()
+		e.submit()
 		e.nextBatch()
 	}
 	e.batch.Add(p)
@@ -87,7 +87,7 @@ func (e *Engine) tick(upTo int64) {
 	e.count()
 	e.shard.Advance(upTo)
 	if !e.open.empty() {
-		e.handOver()
+		e.submit()
 	}
 }
 
@@ -102,15 +102,15 @@ func (e *Engine) count() {
 	e.open.to = e.counted
 }
 
-// handOver gives the journal to the analyzers and begins another.
-func (e *Engine) handOver() {
+// submit gives the journal to the analyzers and begins another.
+func (e *Engine) submit() {
 	e.open.to = e.counted
 	e.line.Put()
 	e.open = e.line.Next()
 	e.open.reset(e.batch, e.counted)
 }
 
-// nextBatch begins another batch, after handOver: no journal is about it then.
+// nextBatch begins another batch, after submit: no journal is about it then.
 func (e *Engine) nextBatch() {
 	e.batch = e.batches[e.used%len(e.batches)]
 	e.used++
@@ -119,10 +119,10 @@ func (e *Engine) nextBatch() {
 	e.open.reset(e.batch, 0)
 }
 
-// begin adds a step to the journal, to be filled before the next one.
-func (e *Engine) begin(kind stepKind, at int64) *step {
+// addStep adds a step to the journal, to be filled before the next one.
+func (e *Engine) addStep(kind stepKind, at int64) *step {
 	if e.open.full() {
-		e.handOver()
+		e.submit()
 	}
 	j := e.open
 	j.steps = j.steps[:len(j.steps)+1]

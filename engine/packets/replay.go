@@ -16,7 +16,7 @@ func (e *Engine) Replay(ctx context.Context, progress func(done, total int64), o
 	files := &capture.File{Paths: e.settings.Files, Progress: progress}
 	var reports []capture.Report
 	var err error
-	e.through(func(to capture.LiveHandler) {
+	e.runPipeline(func(to capture.LiveHandler) {
 		reports, err = files.Run(ctx, func(p *capture.Packet) {
 			if e.filter.Passes(p) {
 				to.Packet(p)

@@ -102,7 +102,7 @@ func replayCost(tb testing.TB, n, packets int) cost {
 	runtime.ReadMemStats(&before)
 	begin, used := time.Now(), usedTime(tb)
 	var reports []capture.Report
-	e.through(func(to capture.LiveHandler) { reports, _ = files.Run(tb.Context(), to.Packet) })
+	e.runPipeline(func(to capture.LiveHandler) { reports, _ = files.Run(tb.Context(), to.Packet) })
 	wall, cpu := time.Since(begin), usedTime(tb)-used
 	runtime.ReadMemStats(&after)
 	count := float64(reports[0].Packets)

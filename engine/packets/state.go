@@ -14,8 +14,8 @@ import (
 	"vft/correlate/watch"
 )
 
-// learned is what a host keeps of its traffic from one run to the next.
-type learned struct {
+// learnedState is what a host keeps of its traffic from one run to the next.
+type learnedState struct {
 	Statistics watch.StatsState `json:"statistics"`
 	watch.TransfersState
 	Peers *detect.State `json:"peers,omitempty"`
@@ -27,7 +27,7 @@ func (e *Engine) restore(path string) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
-	var state learned
+	var state learnedState
 	if err == nil {
 		err = json.Unmarshal(text, &state)
 	}
@@ -48,7 +48,7 @@ func (e *Engine) restore(path string) {
 // save keeps what the statistics have learned.
 func (e *Engine) save(path string) {
 	peers := e.detect.Save()
-	state := learned{Statistics: e.stats.Save(), Peers: &peers}
+	state := learnedState{Statistics: e.stats.Save(), Peers: &peers}
 	if e.transfers != nil {
 		state.TransfersState = e.transfers.Save()
 	}

@@ -30,21 +30,21 @@ type topFlows []flow.Record
 func (t *topFlows) add(r *flow.Record) {
 	all := *t
 	if len(all) == topMost {
-		if !busier(r, &all[topMost-1]) {
+		if !ranksBefore(r, &all[topMost-1]) {
 			return
 		}
 		all = all[:topMost-1]
 	}
-	at := sort.Search(len(all), func(i int) bool { return busier(r, &all[i]) })
+	at := sort.Search(len(all), func(i int) bool { return ranksBefore(r, &all[i]) })
 	all = append(all, flow.Record{})
 	copy(all[at+1:], all[at:])
 	all[at] = *r
 	*t = all
 }
 
-// busier reports whether a stands before b. The order is total, so that it does
+// ranksBefore reports whether a stands before b. The order is total, so that it does
 // not matter in which order, or from which table, flows come.
-func busier(a, b *flow.Record) bool {
+func ranksBefore(a, b *flow.Record) bool {
 	return cmp.Or(cmp.Compare(b.Bytes(), a.Bytes()), cmp.Compare(b.Packets(), a.Packets()), cmp.Compare(a.First, b.First),
 		compareAddrs(a.Src, b.Src), compareAddrs(a.Dst, b.Dst), cmp.Compare(a.Proto, b.Proto),
 		cmp.Compare(a.SrcPort, b.SrcPort), cmp.Compare(a.DstPort, b.DstPort)) < 0

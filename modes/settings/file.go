@@ -8,22 +8,22 @@ import (
 
 // parseFile reads a YAML file: one mapping from option names to values, each a
 // scalar or a list of scalars.
-func parseFile(path string, text []byte, options []Option) (map[string]given, error) {
+func parseFile(path string, text []byte, options []Option) (map[string]givenText, error) {
 	entries, err := yamlfile.Parse(path, text)
 	if err != nil {
 		return nil, err
 	}
-	layer := map[string]given{}
+	layer := map[string]givenText{}
 	for _, entry := range entries {
-		option := find(options, entry.Key)
+		option := findOption(options, entry.Key)
 		if option == nil {
-			return nil, yamlfile.Errorf(entry.Where, "%s is not a setting of vft%s", entry.Key, suggest(options, entry.Key))
+			return nil, yamlfile.Errorf(entry.Where, "%s is not a setting of vft%s", entry.Key, suggestOption(options, entry.Key))
 		}
 		texts, err := entryTexts(path, entry, option)
 		if err != nil {
 			return nil, err
 		}
-		layer[option.Name] = given{texts, Origin{"file", entry.Where}}
+		layer[option.Name] = givenText{texts, Origin{"file", entry.Where}}
 	}
 	return layer, nil
 }
@@ -48,7 +48,7 @@ func entryTexts(path string, entry yamlfile.Entry, option *Option) ([]string, er
 	return texts, nil
 }
 
-func find(options []Option, name string) *Option {
+func findOption(options []Option, name string) *Option {
 	for i := range options {
 		if options[i].Name == name {
 			return &options[i]
@@ -57,8 +57,8 @@ func find(options []Option, name string) *Option {
 	return nil
 }
 
-// suggest names the option that was probably meant.
-func suggest(options []Option, name string) string {
+// suggestOption names the option that was probably meant.
+func suggestOption(options []Option, name string) string {
 	dashed := strings.ReplaceAll(strings.ToLower(name), "_", "-")
 	for _, o := range options {
 		if o.Name == dashed || dashed != "" && strings.HasPrefix(o.Name, dashed) {

@@ -32,8 +32,8 @@ type layers struct {
 	origins map[string]Origin
 }
 
-// given is one value before it is checked.
-type given struct {
+// givenText is one value before it is checked.
+type givenText struct {
 	texts  []string
 	origin Origin
 }
@@ -46,7 +46,7 @@ func read(options []Option, src *Source) (*layers, error) {
 	if err != nil {
 		return l, err
 	}
-	for _, layer := range []map[string]given{src.defaults(options), file, src.environment(options), src.flags()} {
+	for _, layer := range []map[string]givenText{src.defaults(options), file, src.environment(options), src.flags()} {
 		if err := l.merge(layer); err != nil {
 			return l, err
 		}
@@ -54,24 +54,24 @@ func read(options []Option, src *Source) (*layers, error) {
 	return l, l.set()
 }
 
-func (src *Source) defaults(options []Option) map[string]given {
-	layer := map[string]given{}
+func (src *Source) defaults(options []Option) map[string]givenText {
+	layer := map[string]givenText{}
 	for _, o := range options {
 		text := o.Default
 		if other, ok := src.Changes[o.Name]; ok {
 			text = other
 		}
-		layer[o.Name] = given{[]string{text}, Origin{Layer: "default"}}
+		layer[o.Name] = givenText{[]string{text}, Origin{Layer: "default"}}
 	}
 	return layer
 }
 
-func (src *Source) environment(options []Option) map[string]given {
-	layer := map[string]given{}
+func (src *Source) environment(options []Option) map[string]givenText {
+	layer := map[string]givenText{}
 	for _, o := range options {
 		for _, name := range append([]string{o.Env()}, o.Envs...) {
 			if text, ok := src.Env(name); ok && (text != "" || o.Value.List) {
-				layer[o.Name] = given{[]string{text}, Origin{"environment", name}}
+				layer[o.Name] = givenText{[]string{text}, Origin{"environment", name}}
 				break
 			}
 		}
@@ -79,18 +79,18 @@ func (src *Source) environment(options []Option) map[string]given {
 	return layer
 }
 
-func (src *Source) flags() map[string]given {
-	layer := map[string]given{}
+func (src *Source) flags() map[string]givenText {
+	layer := map[string]givenText{}
 	for name, input := range src.Flags {
 		if input != nil && len(input.Texts) > 0 {
-			layer[name] = given{input.Texts, Origin{"flag", "--" + name}}
+			layer[name] = givenText{input.Texts, Origin{"flag", "--" + name}}
 		}
 	}
 	return layer
 }
 
 // file reads the YAML file that --config or VFT_CONFIG names.
-func (src *Source) file(options []Option) (map[string]given, error) {
+func (src *Source) file(options []Option) (map[string]givenText, error) {
 	path, _ := src.Env("VFT_CONFIG")
 	if input := src.Flags["config"]; input != nil && len(input.Texts) > 0 {
 		path = input.String()
@@ -100,13 +100,13 @@ func (src *Source) file(options []Option) (map[string]given, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, yamlfile.Errorf("--config", "cannot read %s: %v; name a YAML file", path, reason(err))
+		return nil, yamlfile.Errorf("--config", "cannot read %s: %v; name a YAML file", path, pathReason(err))
 	}
 	return parseFile(path, text, options)
 }
 
-// reason cuts the operation and path from an *os.PathError.
-func reason(err error) error {
+// pathReason cuts the operation and path from an *os.PathError.
+func pathReason(err error) error {
 	if inner, ok := err.(*os.PathError); ok {
 		return inner.Err
 	}
@@ -114,7 +114,7 @@ func reason(err error) error {
 }
 
 // merge lays a layer over what is there.
-func (l *layers) merge(layer map[string]given) error {
+func (l *layers) merge(layer map[string]givenText) error {
 	texts := map[string]any{}
 	for name, g := range layer {
 		texts[name] = g.texts

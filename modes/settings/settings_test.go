@@ -184,7 +184,7 @@ func FuzzFile(f *testing.F) {
 			t.Errorf("the error has more than one line: %q", err)
 		}
 		for name, g := range layer {
-			if find(options, name) == nil || len(g.texts) == 0 {
+			if findOption(options, name) == nil || len(g.texts) == 0 {
 				t.Errorf("%q was accepted with %d values", name, len(g.texts))
 			}
 		}

@@ -23,8 +23,8 @@ type Value struct {
 	set    func(texts []string) error
 }
 
-// single reads one value; of several texts the last counts.
-func single[T any](parse func(string) (T, error), fields []*T) Value {
+// scalarValue reads one value; of several texts the last counts.
+func scalarValue[T any](parse func(string) (T, error), fields []*T) Value {
 	return Value{fields: pointers(fields), set: func(texts []string) error {
 		v, err := parse(texts[len(texts)-1])
 		if err != nil {
@@ -37,8 +37,8 @@ func single[T any](parse func(string) (T, error), fields []*T) Value {
 	}}
 }
 
-// list reads several values; "" is none.
-func list[T any](parse func(string) (T, error), fields []*[]T) Value {
+// listValue reads several values; "" is none.
+func listValue[T any](parse func(string) (T, error), fields []*[]T) Value {
 	return Value{List: true, fields: pointers(fields), set: func(texts []string) error {
 		var all []T
 		for _, text := range texts {
@@ -71,14 +71,14 @@ func pointers[T any](fields []*T) (all []any) {
 func anyText(s string) (string, error) { return s, nil }
 
 // Text is any text.
-func Text(fields ...*string) Value { return single(anyText, fields) }
+func Text(fields ...*string) Value { return scalarValue(anyText, fields) }
 
 // Texts is a list of texts; the flag repeats.
-func Texts(fields ...*[]string) Value { return list(anyText, fields) }
+func Texts(fields ...*[]string) Value { return listValue(anyText, fields) }
 
 // Bool is true or false; the flag alone means true.
 func Bool(fields ...*bool) Value {
-	v := single(func(s string) (bool, error) {
+	v := scalarValue(func(s string) (bool, error) {
 		v, err := strconv.ParseBool(s)
 		if err != nil {
 			return false, fmt.Errorf("%q is not true or false", s)
@@ -91,7 +91,7 @@ func Bool(fields ...*bool) Value {
 
 // Int is a whole number from low to high.
 func Int(low, high int, fields ...*int) Value {
-	return single(func(s string) (int, error) {
+	return scalarValue(func(s string) (int, error) {
 		v, err := strconv.Atoi(s)
 		if err != nil || v < low || v > high {
 			return 0, fmt.Errorf("%q is not a whole number from %d to %d", s, low, high)
@@ -102,7 +102,7 @@ func Int(low, high int, fields ...*int) Value {
 
 // Duration is a time from low to high, written as 100ms, 3.1s or 5m.
 func Duration(low, high time.Duration, fields ...*time.Duration) Value {
-	return single(func(s string) (time.Duration, error) {
+	return scalarValue(func(s string) (time.Duration, error) {
 		v, err := time.ParseDuration(s)
 		if s == "0" {
 			v, err = 0, nil
@@ -116,7 +116,7 @@ func Duration(low, high time.Duration, fields ...*time.Duration) Value {
 
 // OneOf is one of the given words.
 func OneOf(words []string, fields ...*string) Value {
-	return single(func(s string) (string, error) {
+	return scalarValue(func(s string) (string, error) {
 		if !slices.Contains(words, s) {
 			return "", fmt.Errorf("%q is none of %s", s, strings.Join(words, ", "))
 		}
@@ -126,7 +126,7 @@ func OneOf(words []string, fields ...*string) Value {
 
 // Ports is a list of TCP or UDP ports.
 func Ports(fields ...*[]uint16) Value {
-	return list(func(s string) (uint16, error) {
+	return listValue(func(s string) (uint16, error) {
 		v, err := strconv.ParseUint(s, 10, 16)
 		if err != nil || v == 0 {
 			return 0, fmt.Errorf("%q is not a port from 1 to 65535", s)
@@ -137,7 +137,7 @@ func Ports(fields ...*[]uint16) Value {
 
 // Addresses is a list of IP addresses of this host.
 func Addresses(fields ...*[]netip.Addr) Value {
-	return list(func(s string) (netip.Addr, error) {
+	return listValue(func(s string) (netip.Addr, error) {
 		v, err := netip.ParseAddr(s)
 		if err != nil {
 			return v, fmt.Errorf("%q is not an IP address", s)
@@ -148,7 +148,7 @@ func Addresses(fields ...*[]netip.Addr) Value {
 
 // HostPort is a host name or address with a port: "10.0.0.1:9999", "[::1]:9999".
 func HostPort(fields ...*string) Value {
-	return single(func(s string) (string, error) {
+	return scalarValue(func(s string) (string, error) {
 		_, _, err := SplitHostPort(s)
 		return s, err
 	}, fields)
@@ -185,7 +185,7 @@ func IsLoopback(hostport string) bool {
 
 // Number is a number from low to high.
 func Number(low, high float64, fields ...*float64) Value {
-	return single(func(s string) (float64, error) {
+	return scalarValue(func(s string) (float64, error) {
 		v, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(v >= low && v <= high) {
 			return 0, fmt.Errorf("%q is not a number from %g to %g", s, low, high)
@@ -197,7 +197,7 @@ func Number(low, high float64, fields ...*float64) Value {
 // Rate is how many times something may happen in a time: 1/week, 3/day, 0.5/hour. The
 // fields get the times in a second, above 0.
 func Rate(fields ...*float64) Value {
-	return single(func(s string) (float64, error) {
+	return scalarValue(func(s string) (float64, error) {
 		number, unit, _ := strings.Cut(s, "/")
 		seconds := map[string]float64{"hour": 3600, "day": 24 * 3600, "week": 7 * 24 * 3600, "month": 30 * 24 * 3600}[unit]
 		n, err := strconv.ParseFloat(number, 64)
@@ -210,7 +210,7 @@ func Rate(fields ...*float64) Value {
 
 // Bytes is a number of bytes: 1000, 64KiB, 100MiB, 2GiB; or none, which is NaN.
 func Bytes(fields ...*float64) Value {
-	return single(func(s string) (float64, error) {
+	return scalarValue(func(s string) (float64, error) {
 		if s == "none" {
 			return math.NaN(), nil
 		}
@@ -230,7 +230,7 @@ func Bytes(fields ...*float64) Value {
 
 // Networks is a list of networks: 10.0.0.0/8, 2001:db8::/32, or one address.
 func Networks(fields ...*[]netip.Prefix) Value {
-	return list(func(s string) (netip.Prefix, error) {
+	return listValue(func(s string) (netip.Prefix, error) {
 		if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 			a = a.Unmap()
 			return netip.PrefixFrom(a, a.BitLen()), nil
@@ -247,7 +247,7 @@ func Networks(fields ...*[]netip.Prefix) Value {
 // all addresses (an address that is not valid) or PORT alone; "off" is none. The
 // key alone means all addresses and the given port.
 func Listeners(usual uint16, fields ...*[]netip.AddrPort) Value {
-	v := list(parseListener, fields)
+	v := listValue(parseListener, fields)
 	v.bare = fmt.Sprintf(":%d", usual)
 	set := v.set
 	v.set = func(texts []string) error {
@@ -287,7 +287,7 @@ func parseListener(s string) (at netip.AddrPort, err error) {
 // Sampling is a list of exporters and the sampling rates that hold for them
 // whatever they say: 10.0.0.1=1000.
 func Sampling(fields ...*[]flows.SamplingRate) Value {
-	return list(func(s string) (r flows.SamplingRate, err error) {
+	return listValue(func(s string) (r flows.SamplingRate, err error) {
 		addr, rate, _ := strings.Cut(s, "=")
 		exporter, err := netip.ParseAddr(strings.TrimSpace(addr))
 		n, errRate := strconv.ParseUint(strings.TrimSpace(rate), 10, 31)
