@@ -54,14 +54,24 @@ func (e *Engine) deliverUntil(j *journal, done *[analyzers]int, until int) {
 	}
 }
 
-// deliverFinding hands on what an analyzer has found.
+// deliverFinding hands on what an analyzer has found, with the process behind it,
+// and keeps the packets that it is about.
 func (e *Engine) deliverFinding(found event.Event) {
-	if found.Dataset != event.DatasetStat {
-		if record.Fires(&found) {
-			e.alerts++
-		}
+	switch f := found.Finding; {
+	case f != nil:
+		f.Process = e.ownerOf(f.Transport, f.Src, f.Dst)
+		e.archive(f.Offender, f.Transport, f.Src, f.Dst)
+	case found.Dataset != event.DatasetStat:
 		found.Process = e.ownerOf(found.Transport, found.Src, found.Dst)
-		e.archive(&found)
+		if found.Threat != nil {
+			offender, _ := netip.ParseAddr(found.Threat.Offender) // invalid: none is known
+			e.archive(offender, "", netip.AddrPort{}, netip.AddrPort{})
+		} else {
+			e.archive(netip.Addr{}, found.Transport, found.Src, found.Dst)
+		}
+	}
+	if record.Fires(&found) {
+		e.alerts++
 	}
 	e.out.Write(found)
 }
@@ -86,18 +96,17 @@ func (e *Engine) keepPacket(p *packet.Parsed, now int64) {
 	}
 }
 
-// archive keeps the packets that a finding is about.
-func (e *Engine) archive(found *event.Event) {
+// archive keeps the packets of an offender, or of the one flow that a finding is
+// about.
+func (e *Engine) archive(offender netip.Addr, transport string, src, dst netip.AddrPort) {
 	switch {
 	case e.packets == nil:
-	case found.Threat != nil:
-		if offender, err := netip.ParseAddr(found.Threat.Offender); err == nil {
-			e.packets.ArchiveHost(packet.AddrFrom(offender))
-		}
-	case found.Dst.IsValid():
-		proto, _ := ipproto.Number(found.Transport)
-		e.packets.Archive(flow.Key{Src: packet.AddrFrom(found.Src.Addr()), Dst: packet.AddrFrom(found.Dst.Addr()),
-			SrcPort: found.Src.Port(), DstPort: found.Dst.Port(), Proto: proto, Ports: found.Src.Port() != 0})
+	case offender.IsValid():
+		e.packets.ArchiveHost(packet.AddrFrom(offender))
+	case dst.IsValid():
+		proto, _ := ipproto.Number(transport)
+		e.packets.Archive(flow.Key{Src: packet.AddrFrom(src.Addr()), Dst: packet.AddrFrom(dst.Addr()),
+			SrcPort: src.Port(), DstPort: dst.Port(), Proto: proto, Ports: src.Port() != 0})
 	}
 }
 
