@@ -24,8 +24,7 @@ type LiveConfig struct {
 	Promiscuous  bool          // also what is not for this host; no effect on AnyInterface
 	Snaplen      int           // bytes kept of a packet; 65536
 	BlockTimeout time.Duration // longest wait of a packet in a block that is not full; 100 ms, at least 1 ms
-	RingBytes    int           // memory of the kernel's ring per interface, over all shards; 32 MiB
-	Shards       int           // readers that share the packets by flow; 1
+	RingBytes    int           // memory of the kernel's ring per interface; 32 MiB
 	HardwareTime bool          // prefer the time stamps of the network card; its clock need not be the system's
 	Filter       func(packet.LinkType) (LiveFilter, error)
 	Now          func() time.Time // time.Now; asked when nothing arrived, never for a packet
@@ -42,7 +41,7 @@ type LiveFilter struct {
 	Exact bool                             // Raw judges a tagged frame as Match does, by the tag beside it
 }
 
-// LiveHandler is what one shard of a Live calls, always from one goroutine.
+// LiveHandler is what a Live calls, always from one goroutine.
 type LiveHandler struct {
 	Packet func(*Packet)
 	// Tick is called after each block and at least every 100 ms. No packet
@@ -125,7 +124,6 @@ func (c LiveConfig) withDefaults() LiveConfig {
 	if c.RingBytes <= 0 {
 		c.RingBytes = 32 << 20
 	}
-	c.Shards = max(c.Shards, 1)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

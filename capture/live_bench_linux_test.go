@@ -147,7 +147,7 @@ func benchmarkVeth(b *testing.B, handler func(seen *uint64) LiveHandler) {
 	ctx, stop := context.WithCancel(b.Context())
 	done := make(chan error)
 	before := cpu(b)
-	go func() { done <- live.Run(ctx, []LiveHandler{handler(&n)}) }()
+	go func() { done <- live.Run(ctx, handler(&n)) }()
 	child := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^"+b.Name()+"$", "-test.benchtime=1x")
 	child.Env = append(os.Environ(), mark+"=1")
 	out, err := child.Output()

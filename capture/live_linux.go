@@ -21,7 +21,7 @@ import (
 // cap_net_raw and nothing else. Frames come as the interface has them: with
 // their VLAN tag, with the link type of their interface (also under
 // AnyInterface), and what the loopback interface carries once. Packets of one
-// interface and shard come in order of time, those of several interfaces up to
+// interface come in order of time, those of several interfaces up to
 // two block timeouts apart.
 //
 // An interface that goes down or vanishes is waited for. Packets that segment
@@ -29,7 +29,7 @@ import (
 type Live struct {
 	config  LiveConfig
 	filters filters
-	readers []*reader // one per shard
+	reader  *reader
 	kernel  ringCounts
 	counts  liveCounts
 }
@@ -57,18 +57,13 @@ func (l *Live) Open() error {
 	if err := l.config.check(); err != nil {
 		return err
 	}
-	for range l.config.Shards {
-		l.readers = append(l.readers, &reader{live: l, config: &l.config})
-	}
+	l.reader = &reader{live: l, config: &l.config}
 	for number, name := range l.config.Interfaces {
-		group := &fanout{}
-		for _, r := range l.readers {
-			p := &port{name: name, number: number, group: group}
-			r.ports = append(r.ports, p)
-			if err := l.open(p); err != nil {
-				l.Close()
-				return err
-			}
+		p := &port{name: name, number: number}
+		l.reader.ports = append(l.reader.ports, p)
+		if err := l.open(p); err != nil {
+			l.Close()
+			return err
 		}
 	}
 	return nil
@@ -89,44 +84,33 @@ func (c *LiveConfig) check() error {
 	return nil
 }
 
-// Run calls the handler of each shard until ctx ends, then takes no new packet,
-// hands over those that arrived before, which needs up to two block timeouts (at
-// most 2 s), and closes everything. It opens what is not open yet. The end of
-// ctx is no error.
-func (l *Live) Run(ctx context.Context, shards []LiveHandler) error {
-	if len(shards) != l.config.Shards {
-		return fmt.Errorf("a capture with %d shards was given %d handlers", l.config.Shards, len(shards))
-	}
-	if len(l.readers) == 0 {
+// Run calls the handler until ctx ends, then takes no new packet, hands over
+// those that arrived before, which needs up to two block timeouts (at most 2 s),
+// and closes everything. It opens what is not open yet. The end of ctx is no
+// error.
+func (l *Live) Run(ctx context.Context, to LiveHandler) error {
+	if l.reader == nil {
 		if err := l.Open(); err != nil {
 			return err
 		}
 	}
 	defer l.Close()
-	ctx, stop := context.WithCancelCause(ctx)
-	defer stop(nil)
-	var wait sync.WaitGroup
-	for i, r := range l.readers {
-		r.to = shards[i]
-		wait.Go(func() {
-			if err := r.run(ctx); err != nil {
-				stop(err)
-			}
-		})
+	l.reader.to = to
+	return l.reader.run(ctx)
+}
+
+// ports are the interfaces; none before Open.
+func (l *Live) ports() []*port {
+	if l.reader == nil {
+		return nil
 	}
-	wait.Wait()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, ctx.Err()) {
-		return err
-	}
-	return nil
+	return l.reader.ports
 }
 
 // Close ends a Live that was opened and does not run. Its counters stay.
 func (l *Live) Close() {
-	for _, r := range l.readers {
-		for _, p := range r.ports {
-			p.close()
-		}
+	for _, p := range l.ports() {
+		p.close()
 	}
 }
 
@@ -136,11 +120,9 @@ func (l *Live) Close() {
 // ring), capture_frozen (times the ring was full), capture_vlan_restored,
 // capture_hardware_time, and what happened to interfaces. Any goroutine may ask.
 func (l *Live) Counts(yield func(name string, n uint64)) {
-	for _, r := range l.readers {
-		for _, p := range r.ports {
-			if ring := p.ring.Load(); ring != nil {
-				ring.collect()
-			}
+	for _, p := range l.ports() {
+		if ring := p.ring.Load(); ring != nil {
+			ring.collect()
 		}
 	}
 	yield("capture_received", l.kernel.received.Load())
@@ -155,11 +137,10 @@ func (l *Live) Counts(yield func(name string, n uint64)) {
 	yield("capture_interface_back", l.counts.back.Load())
 }
 
-// port is one interface of one shard.
+// port is one interface.
 type port struct {
 	name   string
-	number int // in LiveConfig.Interfaces
-	group  *fanout
+	number int                  // in LiveConfig.Interfaces
 	ring   atomic.Pointer[ring] // nil while the interface is gone; only the reader changes it
 	judged packet.LinkType      // what the kernel filters itself; LinkSLL2: nothing
 	exact  bool                 // tagged frames of it included
@@ -167,7 +148,7 @@ type port struct {
 }
 
 // open gives p a ring. No packet slips past the filter: the socket rejects
-// everything until it is bound and shares with its group.
+// everything until it is bound.
 func (l *Live) open(p *port) error {
 	index, link, err := lookUp(p.name)
 	if err != nil {
@@ -177,7 +158,7 @@ func (l *Live) open(p *port) error {
 	if err != nil {
 		return err
 	}
-	r, err := newRing(l.config.RingBytes/l.config.Shards, &l.config, &l.kernel)
+	r, err := newRing(l.config.RingBytes, &l.config, &l.kernel)
 	if err != nil {
 		return openError(p.name, err)
 	}
@@ -210,11 +191,6 @@ func (l *Live) begin(p *port, r *ring, index int, program []bpf.RawInstruction) 
 	if l.config.HardwareTime && index != 0 {
 		l.stampInHardware(r, p.name)
 	}
-	if l.config.Shards > 1 {
-		if err := p.group.join(r); err != nil {
-			return fmt.Errorf("sharing packets over %d shards: %w", l.config.Shards, err)
-		}
-	}
 	return r.attach(program)
 }
 
@@ -232,7 +208,6 @@ func (l *Live) stampInHardware(r *ring, name string) {
 func (p *port) close() {
 	if r := p.ring.Swap(nil); r != nil {
 		r.close()
-		p.group.leave(r)
 	}
 }
 

@@ -107,12 +107,6 @@ func ip(t testing.TB, command string) {
 	}
 }
 
-// seen is a copy of a packet.
-type seen struct {
-	Packet
-	shard int
-}
-
 // session is a Live that runs.
 type session struct {
 	t    testing.TB
@@ -122,7 +116,7 @@ type session struct {
 	hold chan struct{} // when not nil, the first packet waits for it
 
 	mu      sync.Mutex // guards packets
-	packets []seen
+	packets []Packet
 	news    chan struct{}
 }
 
@@ -136,7 +130,6 @@ func startHeld(t testing.TB, c LiveConfig, hold chan struct{}) *session {
 	if c.BlockTimeout == 0 {
 		c.BlockTimeout = 10 * time.Millisecond
 	}
-	c.Shards = max(c.Shards, 1)
 	s := &session{t: t, live: NewLive(c), done: make(chan error, 1), news: make(chan struct{}, 1), hold: hold}
 	if err := s.live.Open(); err != nil {
 		t.Fatal(err)
@@ -144,23 +137,20 @@ func startHeld(t testing.TB, c LiveConfig, hold chan struct{}) *session {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	t.Cleanup(stop)
-	handlers := make([]LiveHandler, c.Shards)
-	for i := range handlers {
-		var tick int64
-		handlers[i] = LiveHandler{
-			Packet: func(p *Packet) {
-				if p.Time < tick {
-					t.Errorf("shard %d: a packet of %d came after the tick of %d", i, p.Time, tick)
-				}
-				s.keep(p, i)
-			},
-			Tick: func(upTo int64) {
-				tick = max(tick, upTo)
-				s.wake()
-			},
-		}
+	var tick int64
+	handler := LiveHandler{
+		Packet: func(p *Packet) {
+			if p.Time < tick {
+				t.Errorf("a packet of %d came after the tick of %d", p.Time, tick)
+			}
+			s.keep(p)
+		},
+		Tick: func(upTo int64) {
+			tick = max(tick, upTo)
+			s.wake()
+		},
 	}
-	go func() { s.done <- s.live.Run(ctx, handlers) }()
+	go func() { s.done <- s.live.Run(ctx, handler) }()
 	return s
 }
 
@@ -171,11 +161,11 @@ func (s *session) wake() {
 	}
 }
 
-func (s *session) keep(p *Packet, shard int) {
+func (s *session) keep(p *Packet) {
 	if s.hold != nil {
 		<-s.hold
 	}
-	copied := seen{*p, shard}
+	copied := *p
 	copied.Data = bytes.Clone(p.Data)
 	s.mu.Lock()
 	s.packets = append(s.packets, copied)
@@ -211,7 +201,7 @@ func (s *session) counts() map[string]uint64 {
 }
 
 // end stops the capture and returns what it saw.
-func (s *session) end() []seen {
+func (s *session) end() []Packet {
 	s.t.Helper()
 	s.stop()
 	if err := <-s.done; err != nil {
@@ -385,12 +375,12 @@ func TestLiveEqualsFile(t *testing.T) {
 		}
 		ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
 		seen := uint64(0)
-		err = live.Run(ctx, []LiveHandler{{Tick: got.Advance, Packet: func(p *Packet) {
+		err = live.Run(ctx, LiveHandler{Tick: got.Advance, Packet: func(p *Packet) {
 			got.Packet(p)
 			if seen++; seen == sent {
 				stop()
 			}
-		}}})
+		}})
 		stop()
 		if err != nil {
 			t.Fatal(err)
@@ -573,36 +563,30 @@ func TestLiveGoesOnAfterItsInterface(t *testing.T) {
 	if !inNamespace(t) {
 		return
 	}
-	for _, shards := range []int{1, 2} {
-		s := start(t, LiveConfig{Interfaces: []string{"vb"}, Shards: shards})
-		frame := udp4(1, 2, 1, 2, 60)
-		arrives := func(what string) {
-			before := s.len()
-			send := injector(t, "va")
-			s.until(what, func() bool {
-				send(frame) // again: the link may not carry it yet
-				return s.len() > before
-			})
-		}
-		arrives("first packet")
-
-		ip(t, "link set vb down")
-		s.until("notice of the interface going down", func() bool { return s.counts()["capture_interface_down"] == 1 })
-		ip(t, "link set vb up")
-		arrives("packet after down and up")
-		s.until("notice of the interface coming up", func() bool { return s.counts()["capture_interface_back"] == 1 })
-
-		ip(t, "link del va")
-		s.until("notice of the interface vanishing", func() bool { return s.counts()["capture_interface_lost"] == 1 })
-		makeVeth(t)
-		s.until("notice of the interface returning", func() bool { return s.counts()["capture_interface_back"] == 2 })
-		if shards > 1 {
-			ports := s.live.readers[1].ports
-			s.until("the other shard", func() bool { return ports[0].ring.Load() != nil })
-		}
-		arrives("packet on the new interface")
-		s.end()
+	s := start(t, LiveConfig{Interfaces: []string{"vb"}})
+	frame := udp4(1, 2, 1, 2, 60)
+	arrives := func(what string) {
+		before := s.len()
+		send := injector(t, "va")
+		s.until(what, func() bool {
+			send(frame) // again: the link may not carry it yet
+			return s.len() > before
+		})
 	}
+	arrives("first packet")
+
+	ip(t, "link set vb down")
+	s.until("notice of the interface going down", func() bool { return s.counts()["capture_interface_down"] == 1 })
+	ip(t, "link set vb up")
+	arrives("packet after down and up")
+	s.until("notice of the interface coming up", func() bool { return s.counts()["capture_interface_back"] == 1 })
+
+	ip(t, "link del va")
+	s.until("notice of the interface vanishing", func() bool { return s.counts()["capture_interface_lost"] == 1 })
+	makeVeth(t)
+	s.until("notice of the interface returning", func() bool { return s.counts()["capture_interface_back"] == 2 })
+	arrives("packet on the new interface")
+	s.end()
 }
 
 func TestLiveReportsDrops(t *testing.T) {
@@ -623,34 +607,6 @@ func TestLiveReportsDrops(t *testing.T) {
 	c := s.counts()
 	if c["capture_dropped"] == 0 || c["capture_dropped"]+uint64(len(got)) != sent || c["capture_frozen"] == 0 {
 		t.Errorf("%d packets sent, %d seen, counts are %v", sent, len(got), c)
-	}
-}
-
-func TestLiveKeepsAFlowOnAShard(t *testing.T) {
-	if !inNamespace(t) {
-		return
-	}
-	s := start(t, LiveConfig{Interfaces: []string{"vb"}, Shards: 2, Promiscuous: true})
-	send := injector(t, "va")
-	const flows, each = 100, 10
-	for range each / 2 {
-		for n := range flows {
-			send(udp4(1, 2, uint16(1000+n), 53, 60))
-			send(udp4(2, 1, 53, uint16(1000+n), 60))
-		}
-	}
-	s.until("packets", func() bool { return s.len() == flows*each })
-	shardOf, used := map[int]int{}, map[int]int{}
-	for _, p := range s.end() {
-		flow := int(p.Data[34])<<8 + int(p.Data[35]) + int(p.Data[36])<<8 + int(p.Data[37])
-		if shard, ok := shardOf[flow]; ok && shard != p.shard {
-			t.Fatalf("flow %d is on both shards", flow)
-		}
-		shardOf[flow] = p.shard
-		used[p.shard]++
-	}
-	if len(shardOf) != flows || used[0] == 0 || used[1] == 0 {
-		t.Errorf("%d flows over shards %v", len(shardOf), used)
 	}
 }
 
@@ -681,7 +637,7 @@ func TestLiveTellsTheTimeWithoutPackets(t *testing.T) {
 	}})
 	ctx, stop := context.WithCancel(context.Background())
 	var ticks []int64
-	err := live.Run(ctx, []LiveHandler{{
+	err := live.Run(ctx, LiveHandler{
 		Packet: func(*Packet) {},
 		Tick: func(upTo int64) {
 			ticks = append(ticks, upTo)
@@ -689,7 +645,7 @@ func TestLiveTellsTheTimeWithoutPackets(t *testing.T) {
 				stop()
 			}
 		},
-	}})
+	})
 	if err != nil || len(ticks) < 3 {
 		t.Fatalf("%v, ticks %v", err, ticks)
 	}
@@ -750,7 +706,7 @@ func TestLiveAsOrdinaryUser(t *testing.T) {
 		}
 		return
 	case "cap_net_raw":
-		s := start(t, LiveConfig{Interfaces: []string{"vb"}, Promiscuous: true, Shards: 2, HardwareTime: true})
+		s := start(t, LiveConfig{Interfaces: []string{"vb"}, Promiscuous: true, HardwareTime: true})
 		injector(t, "va")(udp4(1, 2, 3, 4, 60))
 		s.until("packet", func() bool { return s.len() == 1 })
 		s.end()

@@ -24,7 +24,7 @@ func (l *Live) Open() error {
 }
 
 // Run returns the error of Open.
-func (l *Live) Run(context.Context, []LiveHandler) error { return l.Open() }
+func (l *Live) Run(context.Context, LiveHandler) error { return l.Open() }
 
 // Close does nothing.
 func (l *Live) Close() {}

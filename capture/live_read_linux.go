@@ -20,7 +20,7 @@ const (
 	tickMargin  = 50 * time.Millisecond  // clock and scheduling between a packet and its block
 )
 
-// reader is one shard: it walks the blocks of its ports on one goroutine.
+// reader walks the blocks of its ports on one goroutine.
 type reader struct {
 	live   *Live
 	config *LiveConfig
@@ -212,10 +212,8 @@ func (r *reader) openAgain(p *port) {
 	r.tell(p, &r.live.counts.back, zerolog.InfoLevel, "interface is there again")
 }
 
-// tell counts and logs what happened to an interface, once for all its shards.
+// tell counts and logs what happened to an interface.
 func (r *reader) tell(p *port, count *atomic.Uint64, level zerolog.Level, message string) {
-	if r == r.live.readers[0] {
-		count.Add(1)
-		r.config.Log.WithLevel(level).Str("interface", p.name).Msg(message)
-	}
+	count.Add(1)
+	r.config.Log.WithLevel(level).Str("interface", p.name).Msg(message)
 }

@@ -77,7 +77,6 @@ type exporter struct {
 	waitingBytes int
 
 	datagrams, records, missing uint64
-	reported                    loss // what losses told before
 
 	heard      int64 // arrival of the first datagram
 	proven     bool  // no newcomer any more

@@ -70,8 +70,7 @@ func TestSequenceCountsWhatIsMissing(t *testing.T) {
 		}
 	})
 }
-
-func TestGaps(t *testing.T) {
+func TestLostOfAnExporter(t *testing.T) {
 	d := NewDecoder(Config{})
 	seq := uint32(0)
 	send := func(datagrams int) {
@@ -80,32 +79,23 @@ func TestGaps(t *testing.T) {
 			seq += 30
 		}
 	}
-	gaps := func() (out []Gap) {
-		for g := range d.Gaps() {
-			out = append(out, g)
+	for _, c := range []struct {
+		why        string
+		skip       uint32 // units left out before
+		datagrams  int
+		lost, sent uint64
+	}{
+		{"nothing lost", 0, 100, 0, 3000},
+		{"sixty of them", 60, 200, 60, 9000},
+		{"sixty more", 60, 100, 120, 12000},
+	} {
+		seq += c.skip
+		send(c.datagrams)
+		for e := range d.Exporters() {
+			if e.Lost != c.lost || e.Sent != c.sent || e.Address != addr("192.0.2.1") {
+				t.Errorf("%s: %d lost and %d sent by %s", c.why, e.Lost, e.Sent, e.Address.Netip())
+			}
 		}
-		return out
-	}
-	send(100)
-	if got := gaps(); len(got) != 0 {
-		t.Errorf("nothing lost: %+v", got)
-	}
-	seq += 60
-	send(200)
-	if got := gaps(); len(got) != 0 {
-		t.Errorf("one of a hundred lost: %+v", got)
-	}
-	seq += 60
-	send(100)
-	got := gaps()
-	if len(got) != 1 || got[0].NewlyLost != 60 || got[0].NewlySent != 3000 || got[0].Lost != 120 || got[0].Address != addr("192.0.2.1") {
-		t.Errorf("two of a hundred lost: %+v", got)
-	}
-	if share := got[0].Share(); share < .0196 || share > .0197 {
-		t.Errorf("share %v, want 60/3060", share)
-	}
-	if got := gaps(); len(got) != 0 {
-		t.Errorf("told twice: %+v", got)
 	}
 	d.Datagram(router, ipfixOf(3, 0, set(2, templateOf(256, modern...)), set(256, modernRecord())), 0, nil)
 	d.Datagram(router, ipfixOf(3, 1, set(400, modernRecord())), 0, nil)

@@ -200,9 +200,9 @@ func TestPending(t *testing.T) {
 	if got := d.Datagram(router, template, 61*second, nil); len(got) != 0 || countOf(d, "pending_expired") != 1 {
 		t.Errorf("after a minute: %d records, %v", len(got), counted(d))
 	}
-	for g := range d.Gaps() {
-		if g.NewlyMissing != 1 {
-			t.Errorf("reported %d sets without a template", g.NewlyMissing)
+	for e := range d.Exporters() {
+		if e.Missing != 1 {
+			t.Errorf("%d sets are told of that had no template", e.Missing)
 		}
 	}
 

@@ -66,7 +66,7 @@ func (f *Family) add(p *packet.Parsed) {
 	}
 }
 
-// Merge adds the counters of another shard or interval.
+// Merge adds the counters of another interval.
 func (c *Counts) Merge(o *Counts) {
 	c.Packets += o.Packets
 	c.Bytes += o.Bytes

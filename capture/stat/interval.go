@@ -78,20 +78,6 @@ func (iv *Interval) AddFragment(p *packet.Parsed, hash uint64) {
 	iv.FragmentSides.Add(mix(hash + hashAddr(p.Src)))
 }
 
-// Merge adds the same interval of another shard. A flow is in one shard only.
-func (iv *Interval) Merge(o *Interval) {
-	iv.Counts.Merge(&o.Counts)
-	iv.Flows += o.Flows
-	iv.Sides += o.Sides
-	iv.Busy += o.Busy
-	for i, s := range iv.sets() {
-		s.Merge(o.sets()[i])
-	}
-	for i, p := range iv.ports() {
-		p.Merge(o.ports()[i])
-	}
-}
-
 // Reset empties the interval and moves it to other times.
 func (iv *Interval) Reset(start, end int64) {
 	iv.Start, iv.End = start, end

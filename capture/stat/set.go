@@ -139,23 +139,6 @@ func (s *Set) Exact() bool {
 	return s.depth == 0
 }
 
-// Merge puts all of o in.
-func (s *Set) Merge(o *Set) {
-	o.flush()
-	s.flush()
-	for s.depth < o.depth {
-		s.thin()
-	}
-	if o.zero {
-		s.Add(0)
-	}
-	for _, hash := range o.places {
-		if hash != 0 {
-			s.Add(hash)
-		}
-	}
-}
-
 // Reset empties the set. A table that was hardly used shrinks.
 func (s *Set) Reset() {
 	s.waiting = 0
@@ -202,18 +185,6 @@ func (p *Ports) CountWith(o *Ports) uint64 {
 		n += bits.OnesCount64(word | o.bits[i])
 	}
 	return uint64(n)
-}
-
-// Merge puts all of o in.
-func (p *Ports) Merge(o *Ports) {
-	if o.n == 0 {
-		return
-	}
-	for i, word := range o.bits {
-		for ; word != 0; word &= word - 1 {
-			p.Add(uint16(i<<6 | bits.TrailingZeros64(word)))
-		}
-	}
 }
 
 // Reset empties the set.

@@ -133,30 +133,24 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// However packets are dealt to shards, the merged interval is that of one shard.
-func TestMergeEqualsOneShard(t *testing.T) {
+// Every statistic is what its parts are, and a share is no more than all.
+func TestSamplesAgreeWithTheirParts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		whole, parts := interval(), []*Interval{interval(), interval()}
+		iv := interval()
 		for range rapid.IntRange(0, 100).Draw(t, "packets") {
 			p := tcpPacket(rapid.Uint32Range(0, 20).Draw(t, "src"), rapid.Uint32Range(0, 20).Draw(t, "dst"), packet.Flags(rapid.Byte().Draw(t, "flags")))
 			if rapid.Bool().Draw(t, "v6") {
 				p.Network, p.Src.Hi, p.Dst.Hi = packet.IPv6, 1<<56, 1<<56
 			}
-			for _, iv := range []*Interval{whole, parts[p.Src.Lo%2]} {
-				iv.Add(p)
-				iv.AddEnds(p)
-				iv.FlowsStarted++
-			}
+			iv.Add(p)
+			iv.AddEnds(p)
+			iv.FlowsStarted++
 		}
-		parts[0].Merge(parts[1])
-		one, two := AppendSamples(nil, whole, All()), AppendSamples(nil, parts[0], All())
+		samples := AppendSamples(nil, iv, All())
 		for i, known := range All() {
-			if s := one[i]; known.Scale == Share && s.Above > s.Below || s.OK && s.Value != s.Above/s.Below {
+			if s := samples[i]; known.Scale == Share && s.Above > s.Below || s.OK && s.Value != s.Above/s.Below {
 				t.Fatalf("%s is %v, %v of %v", s.Name, s.Value, s.Above, s.Below)
 			}
-		}
-		if !slices.Equal(one, two) {
-			t.Fatalf("\n one %v\nmany %v", one, two)
 		}
 	})
 }
@@ -178,23 +172,15 @@ func TestSetIsExactUntilFull(t *testing.T) {
 
 func TestSetEstimatesWhenFull(t *testing.T) {
 	const places, things = 1 << 12, 200_000
-	a, b, whole := NewSet(places), NewSet(places), NewSet(places)
+	whole := NewSet(places)
 	for i := range uint64(things) {
 		whole.Add(mix(i))
-		if i%3 == 0 {
-			a.Add(mix(i))
-		} else {
-			b.Add(mix(i))
-		}
 	}
-	a.Merge(b)
-	for why, s := range map[string]*Set{"one set": whole, "two merged": a} {
-		if off := math.Abs(float64(s.Count())/things - 1); off > 0.1 || s.Exact() {
-			t.Errorf("%s: %d of %d things, exact %v", why, s.Count(), things, s.Exact())
-		}
-		if len(s.places) > places {
-			t.Errorf("%s: %d places", why, len(s.places))
-		}
+	if off := math.Abs(float64(whole.Count())/things - 1); off > 0.1 || whole.Exact() {
+		t.Errorf("%d of %d things, exact %v", whole.Count(), things, whole.Exact())
+	}
+	if len(whole.places) > places {
+		t.Errorf("%d places", len(whole.places))
 	}
 	whole.Reset()
 	if whole.Count() != 0 || !whole.Exact() {
@@ -229,10 +215,6 @@ func TestPorts(t *testing.T) {
 		}
 		if a.Count() != uint64(len(first)) || a.CountWith(&b) != uint64(len(all)) {
 			t.Fatalf("%d of %d, %d of %d", a.Count(), len(first), a.CountWith(&b), len(all))
-		}
-		a.Merge(&b)
-		if a.Count() != uint64(len(all)) {
-			t.Fatalf("merged %d of %d", a.Count(), len(all))
 		}
 		a.Reset()
 		if a.bits != (Ports{}).bits || a.Count() != 0 {

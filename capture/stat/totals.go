@@ -24,14 +24,6 @@ func (t *Totals) AddEnds(p *packet.Parsed) {
 	t.Dst.Add(hashAddr(p.Dst))
 }
 
-// Merge adds the totals of another shard.
-func (t *Totals) Merge(o *Totals) {
-	t.Counts.Merge(&o.Counts)
-	t.Src.Merge(o.Src)
-	t.Dst.Merge(o.Dst)
-	t.Tuples.Merge(o.Tuples)
-}
-
 // Count is one counter of a summary.
 type Count struct {
 	Name  string

@@ -33,7 +33,7 @@ func (e *Engine) RunLive(ctx context.Context, out io.Writer, state string) error
 				take(p)
 			}
 		}
-		err = e.live.Run(ctx, []capture.LiveHandler{to})
+		err = e.live.Run(ctx, to)
 		to.Tick(0)
 		e.shard.Flows().Each(top.add)
 	})
