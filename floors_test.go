@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -111,6 +112,27 @@ func TestOnePackageComment(t *testing.T) {
 		if len(at) != 1 {
 			t.Errorf("package %s has %d package comments (%s), not one", pkg, len(at), strings.Join(at, ", "))
 		}
+	}
+}
+
+// modesLines is how long modes/ may be, its settings left out: it turns settings
+// into rooms and runs them. What knows more belongs in a room.
+const modesLines = 2200
+
+func TestModesAreWiring(t *testing.T) {
+	lines := 0
+	eachSource(t, parser.PackageClauseOnly, func(path, pkg string, _ *ast.File) {
+		if pkg != "modes" {
+			return
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += strings.Count(string(text), "\n")
+	})
+	if lines == 0 || lines >= modesLines {
+		t.Errorf("modes/ has %d lines, not fewer than %d: move what is no wiring into a room", lines, modesLines)
 	}
 }
 

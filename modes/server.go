@@ -3,14 +3,10 @@ package modes
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -100,10 +96,9 @@ func (s *server) open() (net.Listener, error) {
 	if err := s.link.Check(); err != nil {
 		return nil, cannotOpen(err)
 	}
-	bind := s.settings.Server.Bind
-	ln, err := listen(bind)
+	ln, err := link.Listen(s.settings.Server.Bind)
 	if err != nil {
-		return nil, cannotOpen(fmt.Errorf("cannot bind %s: %v; %s", bind, opReason(err), bindAdvice(err)))
+		return nil, cannotOpen(err)
 	}
 	if s.collector != nil {
 		if err := openCollector(s.collector, s.log); err != nil {
@@ -113,17 +108,6 @@ func (s *server) open() (net.Listener, error) {
 	}
 	s.announce(ln.Addr())
 	return ln, nil
-}
-
-// listen opens exactly the address: 0.0.0.0 is IPv4 alone, which for the net
-// package would be IPv6 too.
-func listen(bind string) (net.Listener, error) {
-	host, _, _ := settings.SplitHostPort(bind)
-	network := "tcp"
-	if addr, err := netip.ParseAddr(host); err == nil && addr.Is4() {
-		network = "tcp4"
-	}
-	return net.Listen(network, bind)
 }
 
 // run serves until ctx ends or a part fails, then ends the parts in order:
@@ -239,30 +223,6 @@ func (s *server) announce(addr net.Addr) {
 // say starts a line of level info that is written at every --log-level.
 func (s *server) say() *zerolog.Event {
 	return s.log.Log().Str(zerolog.LevelFieldName, zerolog.LevelInfoValue)
-}
-
-// opReason cuts from a network error what the message says already.
-func opReason(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		err = op.Err
-	}
-	var system *os.SyscallError
-	if errors.As(err, &system) {
-		err = system.Err
-	}
-	return err
-}
-
-// bindAdvice says what to do about an address that cannot be bound.
-func bindAdvice(err error) string {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return "is another vft running? choose another address with --bind"
-	case errors.Is(err, os.ErrPermission):
-		return "ports below 1024 need root or the capability cap_net_bind_service; choose another with --bind"
-	}
-	return "choose an address of this host with --bind"
 }
 
 // prepare checks what a running server takes of settings that were read again.
