@@ -11,8 +11,8 @@ func ratios() []Statistic {
 		bulk(share("R_IP", "IPv4 packets per packet", "IP", "PKTS")),
 		ratio("R_DST_SRC", "distinct destinations per distinct source, IPv4", "NB_UNIQ_DST_ADDR", "NB_UNIQ_SRC_ADDR"),
 		ratio("R_DST_SRC_PORT", "distinct TCP destination ports per distinct source port, IPv4", "NB_UNIQ_DST_PORT", "NB_UNIQ_SRC_PORT"),
-		bulk(ratio("AVG_PKT_SIZE", "bytes per IP packet, IPv4", "IP_BYTES", "IP")),
-		bulk(perSecond("TRAFFIC", "packets per second of capture time", "PKTS")),
+		bulk(in("bytes per packet", ratio("AVG_PKT_SIZE", "bytes per IP packet, IPv4", "IP_BYTES", "IP"))),
+		bulk(perSecond("TRAFFIC", "packets per second of capture time", "PKTS", "packets/s")),
 		{Name: "PERF", Description: "packets per second of processing time; never monitored", Ratio: true, Grain: 1, Parts: perf},
 
 		twin("R_SYN", share("R_SYN_ALL", "SYN packets per IP packet", "SYN_ALL", "IP_ALL")),
@@ -24,9 +24,9 @@ func ratios() []Statistic {
 		share("R_FRAGMENTS", "later fragments per IP packet", "FRAGMENTS", "IP_ALL"),
 		twin("R_DST_SRC", ratio("R_DST_SRC_ALL", "distinct destinations per distinct source", "NB_UNIQ_DST_ADDR_ALL", "NB_UNIQ_SRC_ADDR_ALL")),
 		share("R_FLOWS", "distinct flows per IP packet", "NB_UNIQ_FLOWS", "IP_ALL"),
-		bulk(ratio("BYTES_PER_PAIR", "bytes of IP packets per pair of source and destination", "IP_ALL_BYTES", "NB_UNIQ_PAIRS")),
-		bulk(perSecond("BYTE_RATE", "bytes on the wire per second of capture time", "BYTES")),
-		perSecond("FLOW_RATE", "new flows per second of capture time", "FLOWS_STARTED"),
+		bulk(in("bytes per pair", ratio("BYTES_PER_PAIR", "bytes of IP packets per pair of source and destination", "IP_ALL_BYTES", "NB_UNIQ_PAIRS"))),
+		bulk(perSecond("BYTE_RATE", "bytes on the wire per second of capture time", "BYTES", "bytes/s")),
+		perSecond("FLOW_RATE", "new flows per second of capture time", "FLOWS_STARTED", "flows/s"),
 	}
 }
 
@@ -34,7 +34,7 @@ func ratios() []Statistic {
 // numerator gives 0, an empty denominator no value.
 func share(name, description, numerator, denominator string) Statistic {
 	s := ratio(name, description, numerator, denominator)
-	s.Scale = Share
+	s.Scale, s.Unit = Share, "share"
 	return s
 }
 
@@ -48,9 +48,9 @@ func ratio(name, description, numerator, denominator string) Statistic {
 		}}
 }
 
-func perSecond(name, description, of string) Statistic {
+func perSecond(name, description, of, unit string) Statistic {
 	count := named(of)
-	return Statistic{Name: name, Description: description, Monitored: true, Ratio: true, Scale: Rate, Grain: count.Grain,
+	return Statistic{Name: name, Description: description, Monitored: true, Ratio: true, Scale: Rate, Grain: count.Grain, Unit: unit,
 		Parts: func(iv *Interval) (float64, float64) {
 			n, _ := count.Parts(iv)
 			return n, max(0, iv.seconds())
@@ -60,6 +60,11 @@ func perSecond(name, description, of string) Statistic {
 // bulk marks what any ordinary transfer moves.
 func bulk(s Statistic) Statistic {
 	s.Bulk = true
+	return s
+}
+
+func in(unit string, s Statistic) Statistic {
+	s.Unit = unit
 	return s
 }
 

@@ -24,6 +24,8 @@ type Statistic struct {
 	// Grain is how much of the numerator is one thing that happened: 1 for counts,
 	// about a packet for bytes.
 	Grain float64
+	// Unit of the value, as "packets/s" or "share"; empty for a plain number.
+	Unit string
 	// Bulk: any ordinary transfer moves it, a download or a backup.
 	Bulk bool
 	// Twin names the statistic that says the same where all is IPv4; mostly empty.

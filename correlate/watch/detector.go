@@ -27,7 +27,8 @@ type detector struct {
 	week   *week // nil without a baseline
 	last   int64 // end of the newest interval
 	shown  stat.Sample
-	open   *episode
+	open   *spell // that goes on; nil: none
+	by     string // who found what was told of it
 	count  detectorCounts
 }
 

@@ -32,11 +32,10 @@ type ExfiltrationConfig struct {
 	// Episodes is how many may begin in an hour. Whoever can forge flows would make
 	// one of each; a pair beyond is judged again when it carries more in the next.
 	Episodes int
-	Seed     [32]byte // of the ids of events
 }
 
 // DefaultExfiltrationConfig returns 10,000 pairs, 1 GiB in 24 hours, 3 GiB in 7 days, ten
-// times what came back, 200 MiB to a new destination, 4,096 hosts, 100 episodes an hour.
+// times what came back, 200 MiB to a new destination, 4,096 hosts, 100 that may begin in an hour.
 func DefaultExfiltrationConfig() ExfiltrationConfig {
 	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10, Burst: 200 << 20, Hosts: 4096, Episodes: 100}
 }
@@ -49,7 +48,7 @@ func (c ExfiltrationConfig) Validate() error {
 	case c.Hosts < 1:
 		return fmt.Errorf("cannot know %d hosts: at least 1 is needed", c.Hosts)
 	case c.Episodes < 1:
-		return fmt.Errorf("cannot begin %d episodes an hour: at least 1 is needed", c.Episodes)
+		return fmt.Errorf("cannot tell of %d an hour: at least 1 is needed", c.Episodes)
 	case !(c.Share >= 0):
 		return fmt.Errorf("cannot use share %v: it must be at least 0", c.Share)
 	}
@@ -67,13 +66,12 @@ func (c ExfiltrationConfig) Validate() error {
 // One goroutine uses it at a time.
 type Exfiltration struct {
 	cfg   ExfiltrationConfig
-	emit  event.Emit
-	ids   *event.IDs
+	find  event.Find
 	index map[pairKey]*pair
 	order pairHeap
 	hosts givers
 	hour  int64 // since 1970
-	begun int   // episodes, in it
+	begun int   // of those above a limit, in it
 	count exfiltrationCounts
 }
 
@@ -90,7 +88,7 @@ type pair struct {
 	error uint64 // inherited
 	most  uint64 // the count of Space-Saving: bytes of the week and the error
 	at    int    // in the heap
-	open  *event.Threat
+	told  int64  // when it was told last that it is above a limit; 0: it is not
 }
 
 // volume is the bytes of the newest 24 hours and 7 days, the present ones included.
@@ -142,15 +140,15 @@ func (v *volume) clear(hour int64) {
 	}
 }
 
-// NewExfiltration returns an Exfiltration that has seen nothing. Events go through emit.
-func NewExfiltration(cfg ExfiltrationConfig, emit event.Emit) (*Exfiltration, error) {
+// NewExfiltration returns an Exfiltration that has seen nothing. What it finds goes through find.
+func NewExfiltration(cfg ExfiltrationConfig, find event.Find) (*Exfiltration, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Local == nil {
 		cfg.Local = private
 	}
-	return &Exfiltration{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), index: map[pairKey]*pair{}, hosts: newGivers(cfg.Hosts)}, nil
+	return &Exfiltration{cfg: cfg, find: find, index: map[pairKey]*pair{}, hosts: newGivers(cfg.Hosts)}, nil
 }
 
 func private(a netip.Addr) bool {
@@ -215,37 +213,59 @@ func (x *Exfiltration) insert(key pairKey, now int64) *pair {
 		return p
 	}
 	p := x.order[0]
-	x.resolve(p, now, "too many pairs")
 	delete(x.index, p.key)
 	x.count.replaced++
-	*p = pair{key: key, first: now, error: p.most, most: p.most}
+	*p = pair{key: key, first: now, error: p.most, most: p.most, at: p.at}
 	x.index[key] = p
 	return p
 }
 
-// judge begins an episode of a pair when it is above a limit.
+// judge tells of a pair that is above a limit, and again while it carries more.
 func (x *Exfiltration) judge(p *pair, g *giver, now int64) {
-	if p.open != nil {
+	if p.told != 0 && now-p.told < tellEvery {
 		return
 	}
 	over := x.above(p, g, now)
 	if over.window == 0 {
 		return
 	}
-	if x.begun >= x.cfg.Episodes {
-		x.count.suppressed++
-		return
+	if p.told == 0 {
+		if x.begun >= x.cfg.Episodes {
+			x.count.suppressed++
+			return
+		}
+		x.begun++
+		x.count.episodes++
 	}
-	x.begun++
-	x.count.episodes++
-	src, dst := p.key.src.Netip(), p.key.dst.Netip()
-	p.open = &event.Threat{
-		Type: "exfiltration", Offender: src.String(), Sensor: over.sensor, Severity: over.severity,
-		Start: utc(max(p.first, now-int64(over.window))), End: utc(now),
-		Details: map[string]any{"destination": dst.String(), "bytes": over.bytes, "bytes_back": over.back, "threshold": over.limit, "window_s": int(over.window.Seconds()), "usual": g.usual},
-	}
-	x.tell(p, now, event.Firing)
+	p.told = max(now, 1)
+	x.tell(p, g, &over, now)
 }
+
+func (x *Exfiltration) tell(p *pair, g *giver, over *excess, now int64) {
+	src, dst := p.key.src.Netip(), p.key.dst.Netip()
+	f := event.Finding{
+		Type: "exfiltration", Sensor: over.sensor, Key: dst.String(), Time: utc(now), Since: utc(max(p.first, now-int64(over.window))),
+		Memory: exfiltrationMemory, Offender: src, Victims: []netip.Addr{dst}, Src: ends(src, 0), Dst: ends(dst, 0),
+		Value: float64(over.bytes), Threshold: float64(over.limit), Unit: "bytes", Window: over.window, Count: 1, Severity: over.severity,
+		Details: []event.Detail{{Name: "destination", Value: dst.String()}, {Name: "bytes", Value: over.bytes}, {Name: "bytes_back", Value: over.back}},
+	}
+	if over.back > 0 { // there was a dialogue
+		f.Evidence = event.E1
+	}
+	if usual := float64(g.usual); usual > 0 {
+		f.Usual = &usual
+	}
+	switch age := time.Duration(now - p.first); {
+	case age < 24*time.Hour:
+		f.Details = append(f.Details, event.Detail{Name: "first_seen", Value: "today"})
+	case age < 7*24*time.Hour:
+		f.Details = append(f.Details, event.Detail{Name: "first_seen", Value: utc(p.first).Format(time.DateOnly)})
+	}
+	x.find(&f)
+}
+
+// exfiltrationMemory is how long after a pair has carried something it counts as over.
+const exfiltrationMemory = 24 * time.Hour
 
 // excess is how a pair is above a limit.
 type excess struct {
@@ -301,35 +321,8 @@ func (x *Exfiltration) above(p *pair, g *giver, now int64) excess {
 	return excess{}
 }
 
-func (x *Exfiltration) tell(p *pair, now int64, state event.AlertState) {
-	e := event.Event{ID: x.ids.Next(utc(now)), Time: utc(now), Dataset: event.DatasetThreat,
-		Src: netip.AddrPortFrom(p.key.src.Netip(), 0), Dst: netip.AddrPortFrom(p.key.dst.Netip(), 0)}
-	if p.open.Episode == "" {
-		p.open.Episode = e.ID.String()
-	}
-	threat := *p.open
-	threat.State = state
-	e.Threat = &threat
-	x.emit(e)
-}
-
-func (x *Exfiltration) resolve(p *pair, now int64, reason string) {
-	if p.open == nil {
-		return
-	}
-	details := map[string]any{"reason": reason}
-	for name, value := range p.open.Details {
-		if _, set := details[name]; !set {
-			details[name] = value
-		}
-	}
-	p.open.Details, p.open.End = details, utc(now)
-	x.tell(p, now, event.Resolved)
-	p.open = nil
-}
-
-// Advance tells that it is now: hours that passed leave the windows, and episodes end
-// that are no longer above a limit. Times that go back change nothing.
+// Advance tells that it is now: hours that passed leave the windows. Times that go
+// back change nothing.
 func (x *Exfiltration) Advance(now int64) {
 	hour := now / int64(time.Hour)
 	if hour <= x.hour {
@@ -349,11 +342,10 @@ func (x *Exfiltration) Advance(now int64) {
 	x.sweep(now)
 }
 
-// sweep ends episodes, forgets pairs that carried nothing for a week, and puts the heap
-// in order.
+// sweep forgets pairs that carried nothing for a week, learns what hosts are used to
+// give, and puts the heap in order.
 func (x *Exfiltration) sweep(now int64) {
 	kept := x.order[:0]
-	var over []*pair
 	for _, p := range x.order {
 		g := x.hosts.index[p.key.src]
 		if g == nil { // it was evicted
@@ -362,8 +354,8 @@ func (x *Exfiltration) sweep(now int64) {
 		if now-p.first >= int64(7*24*time.Hour) {
 			g.usual = max(g.usual, slices.Max(p.out.Days[:]))
 		}
-		if p.open != nil && x.above(p, g, now).window == 0 {
-			over = append(over, p)
+		if p.told != 0 && x.above(p, g, now).window == 0 {
+			p.told = 0
 		}
 		p.most = p.out.week() + p.error
 		if p.out.week() > 0 || p.back.week() > 0 {
@@ -376,10 +368,6 @@ func (x *Exfiltration) sweep(now int64) {
 	clear(x.order[len(kept):])
 	x.order = kept
 	heap.Init(&x.order)
-	slices.SortFunc(over, func(a, b *pair) int { return comparePairs(a.key, b.key) })
-	for _, p := range over {
-		x.resolve(p, now, "quiet")
-	}
 }
 
 func comparePairs(a, b pairKey) int {

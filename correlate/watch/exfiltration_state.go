@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"vft/capture/packet"
-	"vft/event"
 )
 
 // ExfiltrationState is what Exfiltration keeps, as JSON can hold it.
@@ -29,24 +28,20 @@ type HostState struct {
 
 // PairState is what one source gave one destination.
 type PairState struct {
-	Source      netip.Addr    `json:"source"`
-	Destination netip.Addr    `json:"destination"`
-	First       int64         `json:"first"` // nanoseconds since 1970
-	Out         volume        `json:"out"`
-	Back        volume        `json:"back"`
-	Error       uint64        `json:"error,omitempty"`
-	Open        *event.Threat `json:"open,omitempty"`
+	Source      netip.Addr `json:"source"`
+	Destination netip.Addr `json:"destination"`
+	First       int64      `json:"first"` // nanoseconds since 1970
+	Out         volume     `json:"out"`
+	Back        volume     `json:"back"`
+	Error       uint64     `json:"error,omitempty"`
+	Told        int64      `json:"told,omitempty"` // when it was told that it is above a limit
 }
 
-// Save returns a copy of all that is kept, open episodes included.
+// Save returns a copy of all that is kept.
 func (x *Exfiltration) Save() ExfiltrationState {
 	state := ExfiltrationState{Hour: x.hour, Pairs: make([]PairState, 0, len(x.order))}
 	for _, p := range x.order {
-		one := PairState{p.key.src.Netip(), p.key.dst.Netip(), p.first, p.out, p.back, p.error, nil}
-		if p.open != nil {
-			open := *p.open
-			one.Open = &open
-		}
+		one := PairState{p.key.src.Netip(), p.key.dst.Netip(), p.first, p.out, p.back, p.error, p.told}
 		state.Pairs = append(state.Pairs, one)
 	}
 	slices.SortFunc(state.Pairs, func(a, b PairState) int {
@@ -77,12 +72,8 @@ func (x *Exfiltration) Restore(state ExfiltrationState) error {
 		if !s.Source.IsValid() || !s.Destination.IsValid() || index[s.key()] != nil {
 			return errors.New("the state of the pairs is damaged: an address is missing or a pair is there twice; it is learned anew")
 		}
-		p := &pair{key: s.key(), first: s.First, out: s.Out, back: s.Back, error: s.Error, at: len(order)}
+		p := &pair{key: s.key(), first: s.First, out: s.Out, back: s.Back, error: s.Error, told: s.Told, at: len(order)}
 		p.most = p.out.week() + p.error
-		if s.Open != nil {
-			open := *s.Open
-			p.open = &open
-		}
 		order, index[p.key] = append(order, p), p
 	}
 	hosts := newGivers(x.cfg.Hosts)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"math/rand/v2"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -12,18 +13,18 @@ import (
 	"vft/event"
 )
 
-func leak(t testing.TB, change func(*ExfiltrationConfig)) (*Exfiltration, *[]event.Event) {
+func leak(t testing.TB, change func(*ExfiltrationConfig)) (*Exfiltration, *life) {
 	t.Helper()
 	cfg := DefaultExfiltrationConfig()
 	if change != nil {
 		change(&cfg)
 	}
-	out := new([]event.Event)
-	x, err := NewExfiltration(cfg, func(e event.Event) { *out = append(*out, e) })
+	l := &life{}
+	x, err := NewExfiltration(cfg, l.find)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return x, out
+	return x, l
 }
 
 func between(src, dst uint32) *flow.Key {
@@ -57,22 +58,23 @@ func TestExfiltration(t *testing.T) {
 			at += minute
 		}
 		if c.window == 0 {
-			if len(*out) != 0 {
-				t.Errorf("%s: %+v", c.why, *(*out)[0].Threat)
+			if len(out.out) != 0 {
+				t.Errorf("%s: %+v", c.why, out.out[0].Threat)
 			}
 			continue
 		}
-		if len(*out) != 1 {
-			t.Errorf("%s: %d records", c.why, len(*out))
+		if len(out.out) != 1 {
+			t.Errorf("%s: %d records", c.why, len(out.out))
 			continue
 		}
-		e := (*out)[0]
+		e := out.out[0]
 		if e.Threat.State != event.Firing || e.Threat.Offender != "10.0.0.1" || e.Threat.Details["window_s"] != c.window*3600 || e.Dst.Addr().String() != "198.51.100.1" {
 			t.Errorf("%s: %+v", c.why, *e.Threat)
 		}
 		x.Advance(at + 9*24*3600*second)
-		if len(*out) != 2 || (*out)[1].Threat.State != event.Resolved || (*out)[1].Threat.Episode != e.Threat.Episode {
-			t.Errorf("%s: after a quiet week %d records", c.why, len(*out))
+		out.advance(at + 9*24*3600*second)
+		if len(out.out) != 2 || out.out[1].Threat.State != event.Resolved || out.out[1].Threat.Episode != e.Threat.Episode {
+			t.Errorf("%s: after a quiet week %d records", c.why, len(out.out))
 		}
 		if len(x.order) != 0 || len(x.index) != 0 {
 			t.Errorf("%s: %d pairs after a quiet week", c.why, len(x.order))
@@ -100,8 +102,8 @@ func TestExfiltrationKeepsTheLargest(t *testing.T) {
 			t.Fatalf("pair %d of the heap says it is %d", i, p.at)
 		}
 	}
-	if len(*out) != 1 || (*out)[0].Threat.Offender != "10.0.0.1" || x.count.replaced < 1000 {
-		t.Errorf("%d records, %d replaced", len(*out), x.count.replaced)
+	if len(out.out) != 1 || out.out[0].Threat.Offender != "10.0.0.1" || x.count.replaced < 1000 {
+		t.Errorf("%d records, %d replaced", len(out.out), x.count.replaced)
 	}
 }
 
@@ -112,12 +114,12 @@ func TestExfiltrationTellsOfSome(t *testing.T) {
 	for i := range uint32(1000) {
 		x.Carried(between(inside+i, outside), 4<<30, 0, at)
 	}
-	if len(*out) > 20 || x.count.episodes != 10 || x.count.suppressed != 990 {
-		t.Errorf("%d records, %d episodes, %d suppressed", len(*out), x.count.episodes, x.count.suppressed)
+	if len(out.out) > 20 || x.count.episodes != 10 || x.count.suppressed != 990 {
+		t.Errorf("%d records, %d episodes, %d suppressed", len(out.out), x.count.episodes, x.count.suppressed)
 	}
 	// The next hour has room for a pair that still carries much.
 	x.Carried(between(inside+999, outside), 1, 0, at+3600*second)
-	if x.count.episodes != 11 || (*out)[len(*out)-1].Threat.Offender != packet.Addr4(inside+999).String() {
+	if x.count.episodes != 11 || out.out[len(out.out)-1].Threat.Offender != packet.Addr4(inside+999).String() {
 		t.Errorf("%d episodes", x.count.episodes)
 	}
 }
@@ -131,8 +133,8 @@ func TestExfiltrationFromFlows(t *testing.T) {
 		l.transfer.Flow(r)
 		l.tick()
 	}
-	if len(*out) != 1 || x.count.bytes != 20*60_000 {
-		t.Errorf("%d records, %d bytes", len(*out), x.count.bytes)
+	if len(out.out) != 1 || x.count.bytes != 20*60_000 {
+		t.Errorf("%d records, %d bytes", len(out.out), x.count.bytes)
 	}
 }
 
@@ -174,17 +176,15 @@ func TestExfiltrationRestored(t *testing.T) {
 	if err := y.Restore(state); err != nil {
 		t.Fatal(err)
 	}
-	*whole = nil
+	whole.findings = nil
 	feed(x, 2000, 5000)
 	feed(y, 2000, 5000)
 	again, _ := json.Marshal(y.Save())
-	if text, _ = json.Marshal(x.Save()); len(*whole) == 0 || len(*whole) != len(*half) || len(again) != len(text) {
-		t.Errorf("%d records after a restore, %d without", len(*half), len(*whole))
+	if text, _ = json.Marshal(x.Save()); len(whole.findings) == 0 || string(again) != string(text) {
+		t.Errorf("%d findings; the states differ", len(whole.findings))
 	}
-	for i, e := range *whole {
-		if o := (*half)[i]; !e.Time.Equal(o.Time) || e.Src != o.Src || e.Dst != o.Dst || e.Threat.State != o.Threat.State {
-			t.Fatalf("record %d is %+v, want %+v", i, o, e)
-		}
+	if !reflect.DeepEqual(whole.findings, half.findings) {
+		t.Errorf("%d findings after a restore, %d without, or they differ", len(half.findings), len(whole.findings))
 	}
 	for why, damage := range map[string]func(*ExfiltrationState){
 		"a negative hour":       func(s *ExfiltrationState) { s.Hour = -1 },
@@ -250,7 +250,7 @@ func TestUploadToSomewhereNew(t *testing.T) {
 		at := time.Date(2026, 1, 5, 7, 30, 0, 0, time.UTC).UnixNano()
 		c.do(x, &at)
 		severity := 0
-		for _, e := range *out {
+		for _, e := range out.out {
 			if e.Threat.State == event.Firing {
 				severity = e.Threat.Severity
 			}
@@ -274,15 +274,15 @@ func TestNightlyBackupBecomesUsual(t *testing.T) {
 			x.Advance(at + int64(hour+1)*3600*second)
 		}
 		at += 24 * 3600 * second
-		for _, e := range (*out)[begun:] {
+		for _, e := range out.out[begun:] {
 			if e.Threat.State == event.Firing && (night > 8 || e.Threat.Severity >= 40) {
 				t.Errorf("night %d: %+v", night, *e.Threat)
 			}
 		}
-		begun = len(*out)
+		begun = len(out.out)
 	}
-	if len(*out) == 0 || len(*out) > 4 {
-		t.Errorf("%d records of three weeks", len(*out))
+	if len(out.out) == 0 || len(out.out) > 4 {
+		t.Errorf("%d records of three weeks", len(out.out))
 	}
 }
 

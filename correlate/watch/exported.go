@@ -182,7 +182,7 @@ func (x *Exported) tell(p *exchange) {
 	p.now = [2]uint64{}
 }
 
-// Flush closes the open interval and ends the open episodes, at the end of a capture.
+// Flush closes the open interval, at the end of a capture.
 func (x *Exported) Flush() {
 	if x.end != 0 {
 		x.close()

@@ -14,8 +14,8 @@ import (
 // collector carries exported flows to an Exported.
 type collector struct {
 	*Exported
-	at  int64
-	out []event.Event
+	at int64
+	life
 }
 
 const period = 300 * second // an interval
@@ -23,14 +23,13 @@ const period = 300 * second // an interval
 func newCollector(t testing.TB) *collector {
 	t.Helper()
 	c := &collector{at: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).UnixNano()}
-	emit := func(e event.Event) { c.out = append(c.out, e) }
-	leaks, err := NewExfiltration(DefaultExfiltrationConfig(), emit)
+	leaks, err := NewExfiltration(DefaultExfiltrationConfig(), c.find)
 	if err != nil {
 		t.Fatal(err)
 	}
 	cfg := DefaultExportedConfig()
 	cfg.Carried = leaks.Carried
-	to, err := NewTransfer(cfg, emit)
+	to, err := NewTransfer(cfg, c.find)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,7 @@ func (d *day) interval(h host) {
 	}
 	d.at += tenSeconds
 	d.stats.Samples(in)
+	d.advance(d.at)
 }
 
 // poisson draws a count.

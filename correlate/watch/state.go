@@ -30,7 +30,8 @@ type DetectorState struct {
 	Back     int            `json:"back,omitempty"`
 	Week     *week          `json:"week,omitempty"`
 	Last     int64          `json:"last"`
-	Open     *episode       `json:"open,omitempty"`
+	Open     *spell         `json:"open,omitempty"`
+	By       string         `json:"by,omitempty"` // who found what Open has told
 	Count    detectorCounts `json:"count"`
 }
 
@@ -45,7 +46,7 @@ type ModelState struct {
 	Logs      []float64  `json:"logs,omitempty"` // of the robust judgement, oldest first
 }
 
-// Save returns a copy of all that was learned, open episodes included.
+// Save returns a copy of all that was learned, and of what is abnormal.
 func (s *Stats) Save() StatsState {
 	state := StatsState{Statistics: map[string]DetectorState{}}
 	for name, d := range s.detectors {
@@ -66,7 +67,6 @@ func (s *Stats) Restore(state StatsState) error {
 			continue
 		}
 		s.keep(d)
-		s.newest = max(s.newest, d.last)
 		if d.open.told() && !d.kind.Bulk {
 			s.leading++
 		}
@@ -78,7 +78,7 @@ func (d *detector) save() DetectorState {
 	state := DetectorState{
 		Settings: d.set, Now: d.now.save(), Recent: d.recent.oldestFirst(),
 		Logs: d.logs, Usual: [2]float64{d.norm.Above, d.norm.Below}, Shown: [2]float64{d.shown.Above, d.shown.Below},
-		Past: d.past, Bursts: d.bursts, Back: d.back, Last: d.last, Count: d.count,
+		By: d.by, Past: d.past, Bursts: d.bursts, Back: d.back, Last: d.last, Count: d.count,
 	}
 	if d.before != nil {
 		before := d.before.save()
@@ -121,7 +121,7 @@ func restoreDetector(kind *stat.Statistic, set Settings, state DetectorState) (*
 	d.recent.fill(state.Recent)
 	d.norm.Above, d.norm.Below = state.Usual[0], state.Usual[1]
 	d.shown = stat.Sample{Above: state.Shown[0], Below: state.Shown[1]}
-	d.past, d.bursts, d.back, d.last, d.count = state.Past, state.Bursts, state.Back, state.Last, state.Count
+	d.by, d.past, d.bursts, d.back, d.last, d.count = state.By, state.Past, state.Bursts, state.Back, state.Last, state.Count
 	if state.Week != nil {
 		w := *state.Week
 		d.week = &w
@@ -166,8 +166,8 @@ func (s *DetectorState) check() error {
 		return errors.New("what is usual is negative")
 	case (s.Week != nil) != s.Settings.Weekly:
 		return errors.New("the week is missing, or not wanted")
-	case s.Open != nil && s.Open.Anomaly.Window <= 0:
-		return errors.New("the open episode has no window")
+	case s.Open != nil && (s.Open.Best.Window <= 0 || s.Open.All < 0 || s.Open.New < 0 || !allUsable([]float64{s.Open.Best.Value, s.Open.Best.Threshold, s.Open.Usual, s.Open.Distance})):
+		return errors.New("what is abnormal has no window, or a value that is not finite")
 	}
 	if s.Week == nil {
 		return nil

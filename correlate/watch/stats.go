@@ -33,7 +33,7 @@ type Settings struct {
 	// Recalibrate is of how many values as large a part must be abnormal for this to
 	// be the new normal; 2 to 64, and not less than Among.
 	Recalibrate int `json:"recalibrate"`
-	// Quiet is how many intervals without an anomaly end an episode; at least 1.
+	// Quiet is after how many intervals without an anomaly it is over; at least 1.
 	Quiet int `json:"quiet"`
 	// Weekly subtracts what is usual at the hour of the week, by UTC, once a whole
 	// week was seen, and lets pass what was so at that hour of the day or week before.
@@ -41,8 +41,7 @@ type Settings struct {
 }
 
 // DefaultSettings returns spot.DefaultConfig, three abnormal values of five, a new
-// normal when they are as many of 20, the end of an episode after 12 intervals, with
-// the weekly baseline.
+// normal when they are as many of 20, over after 12 intervals, with the weekly baseline.
 func DefaultSettings() Settings {
 	return Settings{Config: spot.DefaultConfig(), Needed: DefaultNeeded, Among: DefaultAmong,
 		Recalibrate: DefaultRecalibrate, Quiet: DefaultQuiet, Weekly: true}
@@ -62,7 +61,7 @@ func (s Settings) Validate() error {
 	case s.Recalibrate < 2 || s.Recalibrate > 64 || s.Recalibrate < s.Among:
 		return fmt.Errorf("cannot recalibrate after %d values: it must be 2 to 64, and at least %d", s.Recalibrate, s.Among)
 	case s.Quiet < 1:
-		return fmt.Errorf("cannot end an episode after %d quiet intervals: at least 1 is needed", s.Quiet)
+		return fmt.Errorf("cannot call it over after %d quiet intervals: at least 1 is needed", s.Quiet)
 	}
 	return s.Config.Validate()
 }
@@ -73,7 +72,7 @@ type StatsConfig struct {
 	Override  map[string]Settings // by name of the statistic
 	EmitStats bool                // write each value and its thresholds too
 	Named     []string            // statistics that somebody asked for by name: told alone too, see stat.Statistic.Bulk
-	Seed      [32]byte            // of the ids of events; from crypto/rand, or fixed in a replay
+	Seed      [32]byte            // of the ids of vft.stat records; from crypto/rand, or fixed in a replay
 }
 
 // Stats watches statistics, each with a detector of its own. One goroutine uses it
@@ -81,11 +80,11 @@ type StatsConfig struct {
 type Stats struct {
 	cfg       StatsConfig
 	emit      event.Emit
+	find      event.Find
 	ids       *event.IDs
 	known     map[string]*stat.Statistic
 	detectors map[string]*detector
-	leading   int // open episodes of statistics that speak alone
-	newest    int64
+	leading   int // told spells of statistics that speak alone
 	count     statsCounts
 }
 
@@ -93,9 +92,10 @@ type statsCounts struct {
 	samples, missing, anomalies, small, recurring, customary, restored, withheld, twins, bulk, episodes, newNormal, returned uint64
 }
 
-// NewStats returns a Stats that has learned nothing. Events go through emit. It
-// refuses settings that do not validate, with the name of the statistic.
-func NewStats(cfg StatsConfig, emit event.Emit) (*Stats, error) {
+// NewStats returns a Stats that has learned nothing. vft.stat records go through emit,
+// what is abnormal through find. It refuses settings that do not validate, with the
+// name of the statistic.
+func NewStats(cfg StatsConfig, emit event.Emit, find event.Find) (*Stats, error) {
 	if err := cfg.Settings.Validate(); err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func NewStats(cfg StatsConfig, emit event.Emit) (*Stats, error) {
 			return nil, fmt.Errorf("statistic %s: %w", name, err)
 		}
 	}
-	s := &Stats{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), detectors: map[string]*detector{}, known: map[string]*stat.Statistic{}}
+	s := &Stats{cfg: cfg, emit: emit, find: find, ids: event.NewIDs(cfg.Seed), detectors: map[string]*detector{}, known: map[string]*stat.Statistic{}}
 	for _, known := range stat.All() {
 		if slices.ContainsFunc(cfg.Named, func(name string) bool { return strings.EqualFold(strings.TrimSpace(name), known.Name) }) {
 			known.Bulk, known.Twin = false, ""
@@ -125,7 +125,6 @@ func (s *Stats) Samples(samples []stat.Sample) {
 
 func (s *Stats) sample(in *stat.Sample) {
 	s.count.samples++
-	s.newest = max(s.newest, in.End)
 	d := s.detectors[in.Name]
 	if d == nil || d.count.Values == 0 {
 		kind := s.kind(in.Name)
@@ -153,7 +152,7 @@ func (s *Stats) sample(in *stat.Sample) {
 	}
 	if changed {
 		s.count.newNormal++
-		s.resolve(d, in.End, "new normal")
+		s.over(d, in.End, "new normal")
 	}
 }
 
@@ -214,27 +213,44 @@ func (s *Stats) settings(name string) Settings {
 	return s.cfg.Settings
 }
 
-// abnormal takes the interval into the episode, which is told of once enough of the
-// newest values were abnormal.
+// abnormal takes the interval into the spell, which is told of once enough of the
+// newest values were abnormal, and while it goes on.
 func (s *Stats) abnormal(d *detector, in *stat.Sample, v *verdict) {
 	a := event.Anomaly{
 		Detector: v.by, Statistic: d.name, Value: in.Value, Threshold: v.threshold, Probability: v.probability,
-		Side: v.side.String(), Start: utc(in.Start), Window: utc(in.End).Sub(utc(in.Start)),
+		Side: v.side.String(), Window: utc(in.End).Sub(utc(in.Start)),
 	}
 	if d.open == nil {
-		d.open = &episode{Anomaly: a}
+		d.open = &spell{Since: in.Start}
 	}
-	d.open.extend(&a, in.Value-v.expected, in.End)
-	if d.open.told() || !d.sustained() || s.held(d) {
+	d.open.extend(&a, v.expected, in.Value-v.expected, in.End)
+	if !d.open.told() {
+		if !d.sustained() || s.held(d) {
+			return
+		}
+		d.by = v.by
+		d.count.Episodes++
+		s.count.episodes++
+		if !d.kind.Bulk {
+			s.leading++
+		}
+	} else if d.open.waits() {
 		return
 	}
-	d.count.Episodes++
-	s.count.episodes++
-	if !d.kind.Bulk {
-		s.leading++
-	}
-	s.emit(d.open.record(s.ids, in.End, event.Firing, ""))
+	s.tell(d)
 }
+
+// tell tells of the spell of a statistic.
+func (s *Stats) tell(d *detector) {
+	severity := d.open.severity()
+	f := d.open.finding()
+	f.Type, f.Key, f.Sensor, f.Unit = statisticType, d.name, d.by, d.kind.Unit
+	f.Memory, f.Severity = memory(d.set.Quiet, f.Window), severity
+	s.find(&f)
+}
+
+// statisticType is the type of the findings.
+const statisticType = "statistic"
 
 // held reports whether somebody else must speak first: a twin has said it, or it is
 // what any transfer does and nothing else is abnormal.
@@ -250,25 +266,38 @@ func (s *Stats) held(d *detector) bool {
 	return false
 }
 
-// quiet ends an episode whose last abnormal interval is long enough ago.
+// quiet forgets a spell whose last abnormal interval is long enough ago.
 func (s *Stats) quiet(d *detector, in *stat.Sample) {
 	switch {
 	case d.open == nil:
 	case !d.open.told() && d.past&(1<<d.set.Among-1) == 0:
 		d.open = nil
-	case d.open.told() && in.End-d.open.End >= int64(d.set.Quiet)*int64(d.open.Anomaly.Window):
-		s.resolve(d, in.End, "quiet")
+	case d.open.untold() && in.End-d.open.Told >= tellEvery:
+		s.tell(d)
+	case d.open.told() && in.End-d.open.Until >= int64(d.set.Quiet)*int64(d.open.Best.Window):
+		s.end(d)
 	}
 }
 
-func (s *Stats) resolve(d *detector, at int64, reason string) {
-	if d.open.told() {
-		if !d.kind.Bulk {
-			s.leading--
-		}
-		s.emit(d.open.record(s.ids, at, event.Resolved, reason))
+func (s *Stats) end(d *detector) {
+	if d.open.told() && !d.kind.Bulk {
+		s.leading--
 	}
 	d.open = nil
+}
+
+// over tells that a spell is over for sure.
+func (s *Stats) over(d *detector, at int64, reason string) {
+	if d.open.untold() {
+		s.tell(d)
+	}
+	if d.open.told() {
+		f := d.open.finding()
+		f.Type, f.Key, f.Sensor, f.Time, f.Over, f.Count = statisticType, d.name, d.by, utc(at), true, 0
+		f.Details = []event.Detail{{Name: "reason", Value: reason}}
+		s.find(&f)
+	}
+	s.end(d)
 }
 
 // write writes the value with the thresholds that it is held against.
@@ -288,21 +317,22 @@ func (s *Stats) write(in *stat.Sample, d *detector) {
 	s.emit(event.Event{ID: s.ids.Next(st.End), Time: st.End, Dataset: event.DatasetStat, Stat: st})
 }
 
-// Flush ends the open episodes, at the end of a capture. Before a Save that will be
-// restored it is not called: the episodes go on then.
+// Flush tells the rest of what is abnormal, at the end of a capture.
 func (s *Stats) Flush() {
 	for _, name := range s.names() {
-		s.resolve(s.detectors[name], s.newest, "end of capture")
+		if d := s.detectors[name]; d.open.untold() {
+			s.tell(d)
+		}
 	}
 }
 
-// Reset forgets what a statistic has taught and ends its episode; "" means all. It
+// Reset forgets what a statistic has taught, and what is abnormal is over; "" means all. It
 // reports whether there is such a statistic.
 func (s *Stats) Reset(name string) bool {
 	found := false
 	for _, have := range s.names() {
 		if name == "" || name == have {
-			s.resolve(s.detectors[have], s.newest, "reset")
+			s.over(s.detectors[have], s.detectors[have].last, "reset")
 			delete(s.detectors, have)
 			found = true
 		}

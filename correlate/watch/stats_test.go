@@ -28,19 +28,20 @@ type tape struct {
 	t     testing.TB
 	stats *Stats
 	at    int64
-	out   []event.Event
+	long  int64 // an interval
+	life
 }
 
 func newTape(t testing.TB, set Settings) *tape {
 	t.Helper()
-	p := &tape{t: t, at: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).UnixNano()}
+	p := &tape{t: t, long: second, at: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).UnixNano()}
 	p.stats = p.watch(StatsConfig{Settings: set})
 	return p
 }
 
 func (p *tape) watch(cfg StatsConfig) *Stats {
 	p.t.Helper()
-	s, err := NewStats(cfg, func(e event.Event) { p.out = append(p.out, e) })
+	s, err := NewStats(cfg, func(e event.Event) { p.out = append(p.out, e) }, p.find)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -52,11 +53,12 @@ const second = int64(time.Second)
 func (p *tape) sample(x float64, ok bool, length int64) {
 	p.stats.Samples([]stat.Sample{{Name: "R_SYN", Value: x, OK: ok, Start: p.at, End: p.at + length}})
 	p.at += length
+	p.advance(p.at)
 }
 
 func (p *tape) values(values ...float64) {
 	for _, x := range values {
-		p.sample(x, true, second)
+		p.sample(x, true, p.long)
 	}
 }
 
@@ -155,11 +157,11 @@ func TestEpisode(t *testing.T) {
 	}{
 		{"three abnormal values begin it, their end comes later", same(0.9, 3), 0, 1, "", 3, 0.9},
 		{"three of five do", []float64{0.9, 0.2, 0.9, 0.2, 0.9}, 0, 1, "", 3, 0.9},
-		{"it ends after 12 intervals", append(same(0.9, 3), flat(12)...), 0, 1, "quiet", 3, 0.9},
-		{"intervals without a value pass the time too", same(0.9, 3), 12, 1, "quiet", 3, 0.9},
+		{"it ends after 12 intervals and the one that would be the next", append(same(0.9, 3), flat(13)...), 0, 1, "quiet", 3, 0.9},
+		{"intervals without a value pass the time too", same(0.9, 3), 13, 1, "quiet", 3, 0.9},
 		{"a gap of 11 intervals is within the episode", append(append(same(0.8, 3), flat(11)...), 0.9), 0, 1, "", 4, 0.9},
-		{"after 12 a new one begins", append(append(same(0.9, 3), flat(12)...), 0.8, 0.8, 0.8), 0, 2, "quiet", 3, 0.9},
-		{"the largest value is kept", append([]float64{0.7, 0.95, 0.8}, flat(12)...), 0, 1, "quiet", 3, 0.95},
+		{"later a new one begins", append(append(same(0.9, 3), flat(13)...), 0.8, 0.8, 0.8), 0, 2, "quiet", 3, 0.9},
+		{"the largest value is kept", append([]float64{0.7, 0.95, 0.8}, flat(13)...), 0, 1, "quiet", 3, 0.95},
 		{"12 of 20 are the new normal", same(0.9, 12), 0, 1, "new normal", 12, 0.9},
 		{"in a row or not", append(append(same(0.9, 8), flat(7)...), same(0.9, 4)...), 0, 1, "new normal", 12, 0.9},
 		{"which is told of once", same(0.9, 400), 0, 1, "new normal", 12, 0.9},
@@ -168,6 +170,7 @@ func TestEpisode(t *testing.T) {
 		for _, calibrated := range []int{400, 1200} {
 			t.Run(fmt.Sprintf("%s after %d", c.why, calibrated), func(t *testing.T) {
 				p := newTape(t, settings(nil))
+				p.long = tenSeconds
 				p.normal(calibrated, random(7))
 				if len(p.out) != 0 {
 					t.Fatalf("%d events before anything happened", len(p.out))
@@ -175,7 +178,7 @@ func TestEpisode(t *testing.T) {
 				begin := p.at
 				p.values(c.series...)
 				for range c.empty {
-					p.sample(0, false, second)
+					p.sample(0, false, p.long)
 				}
 				checkEpisode(t, p, begin, c.firing, c.reason, c.count, c.peak)
 			})
@@ -189,7 +192,7 @@ func checkEpisode(t *testing.T, p *tape, begin int64, firing int, reason string,
 		t.Fatalf("%d episodes, want %d", got, firing)
 	}
 	first := p.out[0]
-	if first.Anomaly.State != event.Firing || !first.Anomaly.Start.Equal(utc(begin)) || first.Time != first.Anomaly.End || first.Anomaly.Window != time.Second {
+	if first.Anomaly.State != event.Firing || !first.Anomaly.Start.Equal(utc(begin)) || first.Time != first.Anomaly.End || first.Anomaly.Window != 10*time.Second {
 		t.Errorf("the first record is %+v at %v", *first.Anomaly, first.Time)
 	}
 	if reason == "" {
@@ -197,6 +200,7 @@ func checkEpisode(t *testing.T, p *tape, begin int64, firing int, reason string,
 			t.Errorf("an episode ended")
 		}
 		p.stats.Flush()
+		p.close()
 		reason = "end of capture"
 	}
 	if got := p.count(event.Resolved, reason); got != 1 {
@@ -339,6 +343,7 @@ func TestOldNormalReturns(t *testing.T) {
 func TestSettingsMatter(t *testing.T) {
 	run := func(change func(*Settings)) *tape {
 		p := newTape(t, settings(change))
+		p.long = tenSeconds
 		p.normal(1200, random(11))
 		p.values(0.27, 0.31, 0.3, 0.2, 0.31, 0.2, 0.02, 0.02, 0.02)
 		p.values(flat(4)...)
@@ -346,6 +351,7 @@ func TestSettingsMatter(t *testing.T) {
 		p.values(flat(30)...)
 		p.values(same(0.5, 15)...)
 		p.stats.Flush()
+		p.close()
 		return p
 	}
 	base := run(nil)
@@ -456,39 +462,25 @@ func TestRestoredGoesOnTheSame(t *testing.T) {
 		if err := q.stats.Restore(state); err != nil {
 			rt.Fatal(err)
 		}
-		p.out = nil
+		p.findings = nil
 		seed := rapid.Uint64().Draw(rt, "after")
 		feed(p, random(seed), 400)
 		feed(q, random(seed), 400)
-		a, b := withoutIDs(p.out), withoutIDs(q.out)
+		a, b := texts(p.findings), texts(q.findings)
 		if !reflect.DeepEqual(a, b) {
 			rt.Fatalf("after a restore\n%s\nwant\n%s", b, a)
 		}
-		x, _ := json.Marshal(anonymous(p.stats.Save()))
-		y, _ := json.Marshal(anonymous(q.stats.Save()))
+		x, _ := json.Marshal(p.stats.Save())
+		y, _ := json.Marshal(q.stats.Save())
 		if string(x) != string(y) {
 			rt.Fatal("the states differ")
 		}
 	})
 }
 
-func withoutIDs(events []event.Event) string {
-	var text strings.Builder
-	for _, e := range events {
-		a := *e.Anomaly
-		a.Episode = ""
-		fmt.Fprintf(&text, "%v %+v\n", e.Time, a)
-	}
-	return text.String()
-}
-
-func anonymous(s StatsState) StatsState {
-	for _, d := range s.Statistics {
-		if d.Open != nil {
-			d.Open.Anomaly.Episode = ""
-		}
-	}
-	return s
+func texts(findings []event.Finding) string {
+	text, _ := json.Marshal(findings)
+	return string(text)
 }
 
 func TestDamagedStateIsLeftOut(t *testing.T) {
@@ -505,7 +497,7 @@ func TestDamagedStateIsLeftOut(t *testing.T) {
 		{"the old tails do not fit together", func(d *DetectorState) { d.Before = &ModelState{} }},
 		{"a week that is missing", func(d *DetectorState) { d.Week = nil }},
 		{"what is usual is negative", func(d *DetectorState) { d.Usual[0] = -1 }},
-		{"an episode without a window", func(d *DetectorState) { d.Open = &episode{} }},
+		{"a spell without a window", func(d *DetectorState) { d.Open = &spell{} }},
 	} {
 		p := newTape(t, DefaultSettings())
 		p.normal(1100, random(1))
@@ -542,7 +534,7 @@ func TestStatusAndReset(t *testing.T) {
 		t.Errorf("ready: %+v", st)
 	}
 	p.values(0.9, 0.9, 0.9)
-	if st, _ = p.stats.Status("R_SYN"); st.Episode == "" || st.Anomalies != 3 {
+	if st, _ = p.stats.Status("R_SYN"); !st.Abnormal || st.Anomalies != 3 {
 		t.Errorf("in an episode: %+v", st)
 	}
 	if p.stats.Reset("R_ACK") || !p.stats.Reset("R_SYN") || p.count(event.Resolved, "reset") != 1 {
@@ -564,7 +556,7 @@ func TestConfigRefused(t *testing.T) {
 		"a wrong override is no less":  {Settings: DefaultSettings(), Override: map[string]Settings{"R_SYN": {}}},
 		"the reference takes them all": {Settings: settings(func(s *Settings) { s.Depth = 1000 })},
 	} {
-		if _, err := NewStats(cfg, func(event.Event) {}); err == nil {
+		if _, err := NewStats(cfg, func(event.Event) {}, func(*event.Finding) {}); err == nil {
 			t.Errorf("%s: accepted", why)
 		}
 	}
@@ -597,6 +589,7 @@ func TestAnySeries(t *testing.T) {
 			p.values(x)
 		}
 		p.stats.Flush()
+		p.close()
 		open := map[string]int{}
 		for _, e := range p.out {
 			a := e.Anomaly

@@ -17,8 +17,8 @@ type Status struct {
 	Weekly   int      `json:"weekly,omitempty"` // hours of the week that are known, of 168
 
 	detectorCounts
-	Episode string          `json:"episode,omitempty"` // the open one
-	Tail    spot.TailStatus `json:"tail"`              // of the upper side, or of the lower when only that is watched
+	Abnormal bool            `json:"abnormal"` // told of, and not over
+	Tail     spot.TailStatus `json:"tail"`     // of the upper side, or of the lower when only that is watched
 }
 
 // Status returns what is known of a statistic, false when no sample of it came yet.
@@ -55,9 +55,7 @@ func (d *detector) status() Status {
 	if d.week != nil {
 		st.Weekly = d.week.Known
 	}
-	if d.open != nil {
-		st.Episode = d.open.Anomaly.Episode
-	}
+	st.Abnormal = d.open.told()
 	st.Up, st.Down = d.thresholds(d.last, &d.shown)
 	return st
 }

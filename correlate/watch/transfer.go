@@ -31,9 +31,9 @@ type TransferConfig struct {
 	// Evaluations is how many series at most are evaluated in an interval, the
 	// largest transfers first. One takes about 50 microseconds.
 	Evaluations int
-	// Episodes is how many episodes may begin in an interval, the largest first.
+	// Episodes is how many may begin to be abnormal in an interval, the largest first.
 	Episodes int
-	// Quiet is how many usual intervals end an episode.
+	// Quiet is after how many usual intervals it is over.
 	Quiet int
 	// Of the newest Among intervals of a direction so many must be abnormal, and
 	// together they must carry so many bytes, before anything is told. Among is 64 at
@@ -44,7 +44,8 @@ type TransferConfig struct {
 	Rising bool
 	// Concerns is nil, or says which directions are judged at all.
 	Concerns func(key *flow.Key, now int64) bool
-	Seed     [32]byte // of the ids of events; from crypto/rand, or fixed in a replay
+	Severity int      // of a finding
+	Seed     [32]byte // of hash tables; from crypto/rand, or fixed in a replay
 
 	// Carried is nil, or told what a flow carried along its key and back since it
 	// was last shown: Exfiltration.Carried.
@@ -62,14 +63,14 @@ func DefaultTransferConfig() TransferConfig {
 			Methods:    []string{"diff", "fence", "highrank", "lowrank", "magnitude"},
 			ActiveSize: 1, UpperBound: 100 << 20, LowerBound: anomalyzer.NA, Delay: true,
 		},
-		Flows: 100_000, Idle: 60, Evaluations: 2000, Episodes: 100, Quiet: 3, Needed: 1, Among: 1,
+		Flows: 100_000, Idle: 60, Evaluations: 2000, Episodes: 100, Quiet: 3, Needed: 1, Among: 1, Severity: 40,
 	}
 }
 
 // Sustained returns c such that only transfers are told that last: three of five
-// intervals more than before, 64 MiB in sum.
+// intervals more than before, 64 MiB in sum; they are leads.
 func (c TransferConfig) Sustained() TransferConfig {
-	c.Needed, c.Among, c.Least, c.Rising = 3, 5, 64<<20, true
+	c.Needed, c.Among, c.Least, c.Rising, c.Severity = 3, 5, 64<<20, true, 30
 	return c
 }
 
@@ -95,8 +96,7 @@ func (c TransferConfig) Validate() error {
 // fed.
 type Transfer struct {
 	cfg      TransferConfig
-	emit     event.Emit
-	ids      *event.IDs
+	find     event.Find
 	judge    *anomalyzer.Detector
 	gate     *anomalyzer.Detector // magnitude alone; nil when that is no method
 	floor    float64
@@ -106,15 +106,24 @@ type Transfer struct {
 	start    int64 // of the open interval
 	interval int64
 	due      []candidate
-	episodes map[candidate]*episode
+	spells   map[candidate]*burst
 	count    transferCounts
 }
 
 type transferCounts struct{ records, bytes, intervals, values, gated, evaluated, skipped, falling, unconcerned, anomalies, episodes, suppressed uint64 }
 
-// NewTransfer returns a Transfer that has seen nothing. Events go through emit. It
-// refuses a TransferConfig that does not validate.
-func NewTransfer(cfg TransferConfig, emit event.Emit) (*Transfer, error) {
+// burst is a spell of one direction of a flow.
+type burst struct {
+	spell
+	past    uint64 // a bit for each of the newest intervals: it was abnormal
+	carried uint64 // bytes of the abnormal intervals
+	quiet   int    // usual intervals since the last abnormal one
+	slot    uint32
+}
+
+// NewTransfer returns a Transfer that has seen nothing. What is abnormal goes through
+// find. It refuses a TransferConfig that does not validate.
+func NewTransfer(cfg TransferConfig, find event.Find) (*Transfer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -122,8 +131,8 @@ func NewTransfer(cfg TransferConfig, emit event.Emit) (*Transfer, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transfer{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), judge: judge, interval: int64(cfg.Interval),
-		flows: newPipes(cfg.Flows), episodes: map[candidate]*episode{}}
+	t := &Transfer{cfg: cfg, find: find, judge: judge, interval: int64(cfg.Interval),
+		flows: newPipes(cfg.Flows), spells: map[candidate]*burst{}}
 	if slices.Contains(cfg.Anomalyzer.Methods, anomalyzer.Magnitude.String()) || len(cfg.Anomalyzer.Methods) == 0 {
 		only := judge.Config()
 		only.Methods = []string{anomalyzer.Magnitude.String()}
@@ -131,7 +140,7 @@ func NewTransfer(cfg TransferConfig, emit event.Emit) (*Transfer, error) {
 			return nil, err
 		}
 	}
-	t.flows.leaves, t.limit = t.evicted, judge.Config().Cap
+	t.flows.leaves, t.limit = t.forgetSpells, judge.Config().Cap
 	if t.floor = cfg.Floor; t.floor == 0 {
 		t.floor = cfg.Anomalyzer.UpperBound / 100
 	}
@@ -176,16 +185,13 @@ func (t *Transfer) Advance(now int64) {
 	}
 }
 
-// Flush closes the open interval and ends the open episodes, at the end of a capture.
+// Flush closes the open interval, at the end of a capture.
 func (t *Transfer) Flush() {
-	if !t.begun {
-		return
+	if t.begun {
+		t.close()
+		t.tellRest(func(*burst) bool { return true })
+		t.begun = false
 	}
-	t.close()
-	for _, c := range t.episodesInOrder() {
-		t.resolve(c, "end of capture")
-	}
-	t.begun = false
 }
 
 // candidate is one direction of a flow whose series must be evaluated.
@@ -196,7 +202,7 @@ type candidate struct {
 	key   flow.Key
 }
 
-// id is a candidate as a key of open episodes.
+// id is a candidate as a key of spells.
 func (c candidate) id() candidate { return candidate{slot: c.slot, side: c.side, key: c.key} }
 
 // compare orders the largest first, then by key: the slots depend on the order in
@@ -228,8 +234,8 @@ func compareKeys(a, b *flow.Key) int {
 func (t *Transfer) close() {
 	t.count.intervals++
 	t.due = t.due[:0]
-	for _, e := range t.episodes {
-		e.past <<= 1
+	for _, b := range t.spells {
+		b.past <<= 1
 	}
 	for i := 0; i < len(t.flows.used); {
 		slot := t.flows.used[i]
@@ -241,7 +247,7 @@ func (t *Transfer) close() {
 		}
 		p.rest()
 		if int(p.idle) >= t.cfg.Idle {
-			t.forget(slot, "flow is idle")
+			t.forget(slot)
 			continue
 		}
 		i++
@@ -322,14 +328,14 @@ func (t *Transfer) evaluate() {
 			continue
 		}
 		t.count.anomalies++
-		e := t.episodes[c.id()]
-		if e == nil {
+		b := t.spells[c.id()]
+		if b == nil {
 			if began++; began > t.cfg.Episodes {
 				t.count.suppressed++
 				continue
 			}
 		}
-		t.abnormal(c, e, t.anomaly(c, series, &r))
+		t.abnormal(c, b, t.anomaly(c, series, &r), t.usual(series))
 	}
 }
 
@@ -341,20 +347,33 @@ func (t *Transfer) anomaly(c candidate, series []float64, r *anomalyzer.Result) 
 	}
 	return event.Anomaly{
 		Detector: "anomalyzer", Value: float64(c.bytes), Threshold: t.judge.Config().Threshold, Probability: r.Probability,
-		Side: side, Window: t.cfg.Interval, Start: utc(t.start), Bytes: c.bytes,
+		Side: side, Window: t.cfg.Interval, Bytes: c.bytes,
 		Methods: r.Probabilities(), Series: slices.Clone(series),
 	}
 }
 
 // rose compares the means of the active and the reference window.
 func (t *Transfer) rose(series []float64) (rose, known bool) {
-	cfg := t.judge.Config()
-	active := min(cfg.ActiveSize, len(series))
-	before := series[max(0, len(series)-active-cfg.ActiveSize*cfg.NSeasons) : len(series)-active]
+	before, active := t.windows(series)
 	if len(before) == 0 {
 		return false, false
 	}
-	return mean(series[len(series)-active:]) >= mean(before), true
+	return mean(active) >= mean(before), true
+}
+
+// usual is the mean of the reference window, 0 when it is empty.
+func (t *Transfer) usual(series []float64) float64 {
+	before, _ := t.windows(series)
+	if len(before) == 0 {
+		return 0
+	}
+	return mean(before)
+}
+
+func (t *Transfer) windows(series []float64) (reference, active []float64) {
+	cfg := t.judge.Config()
+	n := len(series) - min(cfg.ActiveSize, len(series))
+	return series[max(0, n-cfg.ActiveSize*cfg.NSeasons):n], series[n:]
 }
 
 func mean(values []float64) float64 {
@@ -365,78 +384,88 @@ func mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// abnormal takes the interval into the episode, which is told of once it has lasted.
-func (t *Transfer) abnormal(c candidate, e *episode, a event.Anomaly) {
+// abnormal takes the interval into the spell, which is told of once it has lasted.
+func (t *Transfer) abnormal(c candidate, b *burst, a event.Anomaly, usual float64) {
 	end := t.start + t.interval
-	if e == nil {
-		e = &episode{Anomaly: a, Distance: -1, src: ends(c.key.Src.Netip(), c.key.SrcPort), dst: ends(c.key.Dst.Netip(), c.key.DstPort), transport: ipproto.Name(c.key.Proto)}
-		t.episodes[c.id()] = e
+	if b == nil {
+		b = &burst{spell: spell{Since: t.start}, slot: c.slot}
+		t.spells[c.id()] = b
 	}
-	e.extend(&a, a.Value, end)
-	e.past |= 1
-	e.carried += c.bytes
-	if e.told() || bits.OnesCount64(e.past&(1<<t.cfg.Among-1)) < t.cfg.Needed || e.carried < t.cfg.Least {
+	b.extend(&a, usual, a.Value, end)
+	b.past |= 1
+	b.carried += c.bytes
+	b.quiet = -1 // the one that is being closed
+	switch {
+	case b.told() && b.waits():
 		return
+	case !b.told() && (bits.OnesCount64(b.past&(1<<t.cfg.Among-1)) < t.cfg.Needed || b.carried < t.cfg.Least):
+		return
+	case !b.told():
+		t.count.episodes++
 	}
-	t.count.episodes++
-	t.emit(e.record(t.ids, end, event.Firing, ""))
+	t.tell(c, b)
 }
+
+// tell tells of a transfer.
+func (t *Transfer) tell(c candidate, b *burst) {
+	usual := b.Usual
+	f := b.finding()
+	f.Type, f.Unit, f.Usual, f.Severity = transferType, "bytes", &usual, t.cfg.Severity
+	f.Memory = memory(t.cfg.Quiet, t.cfg.Interval)
+	f.Src, f.Dst, f.Transport = ends(c.key.Src.Netip(), c.key.SrcPort), ends(c.key.Dst.Netip(), c.key.DstPort), ipproto.Name(c.key.Proto)
+	f.Offender, f.Victims = f.Src.Addr(), []netip.Addr{f.Dst.Addr()}
+	f.Key = f.Src.String() + " " + f.Dst.String() + " " + f.Transport
+	if f.Transport == "tcp" { // who has carried so much has a connection
+		f.Evidence = event.E1
+	}
+	t.find(&f)
+}
+
+// transferType is the type of the findings.
+const transferType = "transfer"
 
 func ends(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
 
-// settle ends the episodes that have been quiet long enough.
+// settle tells what is new of spells that were told some time ago, and forgets those
+// that have been quiet long enough.
 func (t *Transfer) settle() {
 	end := t.start + t.interval
-	for _, c := range t.episodesInOrder() {
-		e := t.episodes[c]
-		if e.End == end {
-			continue
-		}
-		if e.quiet++; e.quiet >= t.cfg.Quiet {
-			t.resolve(c, "quiet")
+	t.tellRest(func(b *burst) bool { return b.quiet >= 0 && end-b.Told >= tellEvery })
+	for c, b := range t.spells {
+		if b.quiet++; b.quiet >= t.cfg.Quiet && !b.untold() {
+			delete(t.spells, c)
 		}
 	}
 }
 
-// episodesInOrder returns the open episodes in the order of their keys.
-func (t *Transfer) episodesInOrder() []candidate {
-	if len(t.episodes) == 0 {
-		return nil
+// tellRest tells what is new of those spells that were told and are due, in the order
+// of their keys.
+func (t *Transfer) tellRest(due func(*burst) bool) {
+	var rest []candidate
+	for c, b := range t.spells {
+		if b.untold() && due(b) {
+			rest = append(rest, c)
+		}
 	}
-	all := make([]candidate, 0, len(t.episodes))
-	for c := range t.episodes {
-		all = append(all, c)
+	slices.SortFunc(rest, candidate.compare)
+	for _, c := range rest {
+		t.tell(c, t.spells[c])
 	}
-	slices.SortFunc(all, candidate.compare)
-	return all
 }
 
-func (t *Transfer) resolve(c candidate, reason string) {
-	if !t.episodes[c].told() {
-		delete(t.episodes, c)
-		return
-	}
-	t.emit(t.episodes[c].record(t.ids, t.start+t.interval, event.Resolved, reason))
-	delete(t.episodes, c)
-}
-
-// forget frees the slot of a flow and ends its episodes.
-func (t *Transfer) forget(slot uint32, reason string) {
-	t.endEpisodes(slot, reason)
+// forget frees the slot of a flow and forgets its spells.
+func (t *Transfer) forget(slot uint32) {
+	t.forgetSpells(slot)
 	t.flows.free(slot)
 }
 
-func (t *Transfer) evicted(slot uint32) { t.endEpisodes(slot, "flow was evicted") }
-
-func (t *Transfer) endEpisodes(slot uint32, reason string) {
-	if len(t.episodes) == 0 {
+func (t *Transfer) forgetSpells(slot uint32) {
+	if len(t.spells) == 0 {
 		return
 	}
+	t.tellRest(func(b *burst) bool { return b.slot == slot })
 	for side := range 2 {
-		c := candidate{slot: slot, side: uint8(side), key: t.flows.slots[slot].direction(side)}
-		if t.episodes[c] != nil {
-			t.resolve(c, reason)
-		}
+		delete(t.spells, candidate{slot: slot, side: uint8(side), key: t.flows.slots[slot].direction(side)})
 	}
 }
 

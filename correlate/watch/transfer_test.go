@@ -20,8 +20,8 @@ type line struct {
 	t        testing.TB
 	transfer *Transfer
 	at       int64
-	out      []event.Event
-	flows    map[uint16]*flow.Record
+	life
+	flows map[uint16]*flow.Record
 }
 
 func newLine(t testing.TB, change func(*TransferConfig)) *line {
@@ -33,7 +33,7 @@ func newLine(t testing.TB, change func(*TransferConfig)) *line {
 	}
 	l := &line{t: t, at: time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC).UnixNano(), flows: map[uint16]*flow.Record{}}
 	var err error
-	if l.transfer, err = NewTransfer(cfg, func(e event.Event) { l.out = append(l.out, e) }); err != nil {
+	if l.transfer, err = NewTransfer(cfg, l.find); err != nil {
 		t.Fatal(err)
 	}
 	return l
@@ -59,6 +59,7 @@ func (l *line) carry(port uint16, forth, back uint64) {
 func (l *line) tick() {
 	l.at += second
 	l.transfer.Advance(l.at)
+	l.advance(l.at)
 }
 
 func (l *line) steady(port uint16, n int, forth, back uint64) {
@@ -104,7 +105,7 @@ func TestTransferEpisode(t *testing.T) {
 	}
 	l.carry(1000, 90<<20, 3<<20)
 	l.tick()
-	for range 20 {
+	for range 40 {
 		l.carry(1000, 2<<20, 3<<20)
 		l.tick()
 	}
@@ -195,8 +196,8 @@ func TestTransferForgetsIdleFlows(t *testing.T) {
 		t.Fatalf("%d flows, %d episodes", l.transfer.Len(), l.firing())
 	}
 	l.tick()
-	if l.transfer.Len() != 0 || len(l.out) != 2 {
-		t.Errorf("%d flows, %d records after 10 idle intervals", l.transfer.Len(), len(l.out))
+	if l.transfer.Len() != 0 || len(l.transfer.spells) != 0 || len(l.out) != 1 {
+		t.Errorf("%d flows, %d spells, %d records after 10 idle intervals", l.transfer.Len(), len(l.transfer.spells), len(l.out))
 	}
 	// The flow table ends it later, with all that it carried: that is no burst.
 	bytes := counts(l.transfer)["payload_bytes"]
@@ -252,6 +253,7 @@ func TestTransferOrderDoesNotMatter(t *testing.T) {
 			l.tick()
 		}
 		l.transfer.Flush()
+		l.close()
 		return l.out
 	}
 	if a, b := run(1), run(2); len(a) < 40 || !reflect.DeepEqual(a, b) {
@@ -270,7 +272,7 @@ func TestTransferConfigRefused(t *testing.T) {
 	} {
 		cfg := DefaultTransferConfig()
 		change(&cfg)
-		if _, err := NewTransfer(cfg, func(event.Event) {}); err == nil || strings.Contains(err.Error(), "\n") {
+		if _, err := NewTransfer(cfg, func(*event.Finding) {}); err == nil || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v", why, err)
 		}
 	}
@@ -403,6 +405,7 @@ func TestTransferSustained(t *testing.T) {
 			l.tick()
 		}
 		l.transfer.Flush()
+		l.close()
 		if l.firing() != c.told || len(l.out) != 2*c.told {
 			t.Errorf("%s: %d told, %d records", c.why, l.firing(), len(l.out))
 		}

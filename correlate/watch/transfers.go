@@ -12,7 +12,7 @@ import (
 
 // Transfers watch how much hosts give each other: in an interval against those
 // before, in a day and a week, and in an hour against the same hour of earlier
-// weeks. One goroutine uses it at a time.
+// weeks. One goroutine uses it at a time. What they find goes through one event.Find.
 type Transfers struct {
 	recent *Transfer
 	leaks  *Exfiltration
@@ -24,25 +24,24 @@ type TransfersConfig struct {
 	Transfer TransferConfig // Carried: nil, for captured flows
 	// All: every transfer that the anomalyzer finds unusual is told. Otherwise only
 	// what lasts, grows and goes to a destination outside that is new to its source.
-	All              bool
-	Home             []netip.Prefix // networks that are inside; empty: the private ones
-	ExfiltrationSeed [32]byte       // of the ids of events
-	WeeklySeed       [32]byte
+	All        bool
+	Home       []netip.Prefix // networks that are inside; empty: the private ones
+	WeeklySeed [32]byte
 }
 
 // NewTransfers builds the three, which feed each other. It refuses a
 // TransferConfig that does not validate.
-func NewTransfers(c TransfersConfig, emit event.Emit) (*Transfers, error) {
+func NewTransfers(c TransfersConfig, find event.Find) (*Transfers, error) {
 	t := &Transfers{}
 	slow, hours := DefaultExfiltrationConfig(), DefaultWeeklyTransferConfig()
-	slow.Seed, hours.Seed = c.ExfiltrationSeed, c.WeeklySeed
+	hours.Seed = c.WeeklySeed
 	if len(c.Home) > 0 {
 		slow.Local = func(a netip.Addr) bool {
 			return slices.ContainsFunc(c.Home, func(p netip.Prefix) bool { return p.Contains(a) })
 		}
 	}
 	var err error
-	if t.leaks, err = NewExfiltration(slow, emit); err != nil {
+	if t.leaks, err = NewExfiltration(slow, find); err != nil {
 		return nil, err
 	}
 	if !c.All {
@@ -50,13 +49,13 @@ func NewTransfers(c TransfersConfig, emit event.Emit) (*Transfers, error) {
 		c.Transfer.Concerns = t.leaks.New
 	}
 	hours.Local = t.leaks.cfg.Local
-	if t.hours, err = NewWeeklyTransfer(hours, emit); err != nil {
+	if t.hours, err = NewWeeklyTransfer(hours, find); err != nil {
 		return nil, err
 	}
 	if c.Transfer.Carried == nil {
 		c.Transfer.Carried = t.carried
 	}
-	t.recent, err = NewTransfer(c.Transfer, emit)
+	t.recent, err = NewTransfer(c.Transfer, find)
 	return t, err
 }
 
@@ -76,14 +75,8 @@ func (t *Transfers) Advance(now int64) {
 	t.hours.Advance(now)
 }
 
-// Flush ends the open intervals and episodes, at the end of a capture. Those of
-// the week go on in the next run unless final is set.
-func (t *Transfers) Flush(final bool) {
-	t.recent.Flush()
-	if final {
-		t.hours.Flush()
-	}
-}
+// Flush closes the open interval, at the end of a capture.
+func (t *Transfers) Flush() { t.recent.Flush() }
 
 // Counts yields every counter by its name.
 func (t *Transfers) Counts(yield func(name string, n uint64)) {
@@ -135,7 +128,7 @@ type ExportedTransfers struct {
 
 // NewExportedTransfers returns ExportedTransfers that have seen nothing. The
 // TransferConfig is that of DefaultExportedConfig with the given seed.
-func NewExportedTransfers(seed [32]byte, c TransfersConfig, emit event.Emit) (*ExportedTransfers, error) {
+func NewExportedTransfers(seed [32]byte, c TransfersConfig, find event.Find) (*ExportedTransfers, error) {
 	out := &ExportedTransfers{}
 	c.Transfer = DefaultExportedConfig()
 	c.Transfer.Seed = seed
@@ -143,7 +136,7 @@ func NewExportedTransfers(seed [32]byte, c TransfersConfig, emit event.Emit) (*E
 		out.leaks.Carried(key, forth, back, min(end, out.clock))
 	}
 	var err error
-	if out.Transfers, err = NewTransfers(c, emit); err != nil {
+	if out.Transfers, err = NewTransfers(c, find); err != nil {
 		return nil, err
 	}
 	out.pairs = NewExported(out.recent)
@@ -164,11 +157,8 @@ func (t *ExportedTransfers) Advance(now int64) {
 	t.hours.Advance(now)
 }
 
-// Close ends what is open.
-func (t *ExportedTransfers) Close() {
-	t.pairs.Flush()
-	t.hours.Flush()
-}
+// Close closes the open interval.
+func (t *ExportedTransfers) Close() { t.pairs.Flush() }
 
 // Counts yields every counter by its name.
 func (t *ExportedTransfers) Counts(yield func(name string, n uint64)) {

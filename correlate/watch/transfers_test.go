@@ -14,8 +14,8 @@ import (
 // end of it.
 func TestTransfersAreNotAhead(t *testing.T) {
 	now := time.Date(2026, 1, 5, 10, 31, 0, 0, time.UTC)
-	var all []event.Event
-	x, err := NewExportedTransfers([32]byte{}, TransfersConfig{}, func(e event.Event) { all = append(all, e) })
+	var all []event.Finding
+	x, err := NewExportedTransfers([32]byte{}, TransfersConfig{}, func(f *event.Finding) { all = append(all, *f) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,12 +25,12 @@ func TestTransfersAreNotAhead(t *testing.T) {
 		Fwd: flow.Side{Packets: 2 << 20, Bytes: 2 << 30}, First: now.UnixNano(), Last: now.UnixNano(),
 	})
 	x.Close()
-	if len(all) == 0 || all[0].Threat.Type != "exfiltration" {
+	if len(all) == 0 || all[0].Type != "exfiltration" {
 		t.Fatalf("%+v", all)
 	}
-	for _, e := range all {
-		if e.Time.After(now) {
-			t.Errorf("%s at %s, which is ahead of %s", e.Threat.Type, e.Time, now)
+	for _, f := range all {
+		if f.Time.After(now) {
+			t.Errorf("%s at %s, which is ahead of %s", f.Type, f.Time, now)
 		}
 	}
 }

@@ -22,11 +22,11 @@ type WeeklyTransferConfig struct {
 	// Local is nil, or says which hosts are inside: then only what goes from inside to
 	// outside is judged.
 	Local func(netip.Addr) bool
-	Seed  [32]byte // of the ids of events, and of which pairs are admitted
+	Seed  [32]byte // of which pairs are admitted
 }
 
 // DefaultWeeklyTransferConfig returns 4,096 pairs, 64 MiB in an hour, two weeks, 100
-// episodes.
+// that may begin in an hour.
 func DefaultWeeklyTransferConfig() WeeklyTransferConfig {
 	return WeeklyTransferConfig{Pairs: 4096, Floor: 64 << 20, Weeks: 2, Episodes: 100}
 }
@@ -39,7 +39,7 @@ func (c WeeklyTransferConfig) Validate() error {
 	case c.Weeks < 1 || c.Weeks > weeksKept:
 		return fmt.Errorf("cannot learn for %d weeks: it must be 1 to %d", c.Weeks, weeksKept)
 	case c.Episodes < 1:
-		return fmt.Errorf("cannot watch with a limit of %d episodes: it must be at least 1", c.Episodes)
+		return fmt.Errorf("cannot tell of %d an hour: it must be at least 1", c.Episodes)
 	}
 	return nil
 }
@@ -49,16 +49,14 @@ func (c WeeklyTransferConfig) Validate() error {
 // (see history), once it was seen through an hour. The pairs that carry most are kept,
 // by Space-Saving as in Exfiltration; a pair that takes the place of another begins
 // without history. What is abnormal is told when it goes beyond the threshold, not at
-// the end of the hour, and is learned cut down to the threshold. An episode ends with
-// the first hour that is usual.
+// the end of the hour, and is learned cut down to the threshold.
 //
 // An hour is learned when the next one is over, so that flows that are told of when
 // they end count where they belong. Hours that were not watched from beginning to end
 // teach nothing. One goroutine uses it at a time.
 type WeeklyTransfer struct {
 	cfg     WeeklyTransferConfig
-	emit    event.Emit
-	ids     *event.IDs
+	found   event.Find
 	random  *rand.Rand
 	index   pairIndex
 	all     []*habit // by slot
@@ -66,7 +64,7 @@ type WeeklyTransfer struct {
 	hour    int64   // since 1970, the newest of the two that are open; 0: none yet
 	partial [2]bool // of each open hour: it was not watched from its beginning
 	resumed bool    // restored, and not told of any time since
-	began   int     // episodes in the newest hour
+	began   int     // to be abnormal, in the newest hour
 	count   weeklyCounts
 }
 
@@ -81,16 +79,17 @@ type habit struct {
 	open  [2]uint64 // bytes of the two open hours, by their parity
 	limit [2]uint64 // of these hours; 0: not known yet
 	past  *history  // nil until an hour was over
-	found *episode
+	told  int64     // when it was told last that an hour is abnormal; 0: none is
+	hour  int64     // the newest abnormal one
 }
 
-// NewWeeklyTransfer returns a WeeklyTransfer that has seen nothing. Events go through
-// emit.
-func NewWeeklyTransfer(cfg WeeklyTransferConfig, emit event.Emit) (*WeeklyTransfer, error) {
+// NewWeeklyTransfer returns a WeeklyTransfer that has seen nothing. What is
+// abnormal goes through find.
+func NewWeeklyTransfer(cfg WeeklyTransferConfig, find event.Find) (*WeeklyTransfer, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	x := &WeeklyTransfer{cfg: cfg, emit: emit, ids: event.NewIDs(cfg.Seed), random: rand.New(rand.NewChaCha8(cfg.Seed))}
+	x := &WeeklyTransfer{cfg: cfg, found: find, random: rand.New(rand.NewChaCha8(cfg.Seed))}
 	x.forget()
 	return x, nil
 }
@@ -187,7 +186,6 @@ func (x *WeeklyTransfer) insert(key pairKey, bytes uint64) *habit {
 		x.count.untracked += bytes
 		return nil
 	}
-	x.resolve(h, x.end(x.hour), "too many pairs")
 	x.index.remove(&h.key)
 	x.count.replaced++
 	*h = habit{key: key, slot: h.slot, most: h.most, place: h.most}
@@ -196,7 +194,7 @@ func (x *WeeklyTransfer) insert(key pairKey, bytes uint64) *habit {
 	return h
 }
 
-// judge begins or extends the episode of a pair whose hour is above the threshold.
+// judge tells of a pair whose hour is above the threshold.
 func (x *WeeklyTransfer) judge(h *habit, hour, now int64) {
 	at := hour % 2
 	if x.cfg.Local != nil && (!x.cfg.Local(h.key.src.Netip()) || x.cfg.Local(h.key.dst.Netip())) {
@@ -205,42 +203,52 @@ func (x *WeeklyTransfer) judge(h *habit, hour, now int64) {
 	if h.limit[at] == 0 {
 		h.limit[at] = h.past.limit(hour, x.cfg.Weeks, x.cfg.Floor)
 	}
-	if h.open[at] <= h.limit[at] {
+	switch {
+	case h.open[at] <= h.limit[at]:
 		return
-	}
-	if h.found == nil {
+	case h.told == 0:
 		if x.began >= x.cfg.Episodes {
 			x.count.suppressed++
 			return
 		}
 		x.began++
 		x.count.episodes++
-		h.found = &episode{Distance: -1, src: ends(h.key.src.Netip(), 0), dst: ends(h.key.dst.Netip(), 0), End: x.end(hour - 1)}
-		h.found.Anomaly = event.Anomaly{Window: time.Hour, Start: utc(hour * int64(time.Hour))}
-		x.abnormal(h, hour)
-		x.emit(h.found.record(x.ids, now, event.Firing, ""))
+	case now-h.told < tellEvery && hour <= h.hour:
 		return
 	}
-	x.abnormal(h, hour)
+	x.tell(h, hour, now)
 }
 
-// abnormal takes the bytes of an hour so far into the episode; each hour counts once.
-func (x *WeeklyTransfer) abnormal(h *habit, hour int64) {
+// tell tells of an hour that is abnormal so far; each counts once.
+func (x *WeeklyTransfer) tell(h *habit, hour, now int64) {
 	at := hour % 2
-	a := event.Anomaly{
-		Detector: "hour-of-week", Side: "up", Value: float64(h.open[at]), Threshold: float64(h.limit[at]), Bytes: h.open[at], Series: h.past.same(hour),
+	series := h.past.same(hour)
+	usual := 0.0
+	if len(series) > 0 {
+		usual = slices.Max(series)
 	}
-	known := h.found.Anomaly.Count
-	fresh := x.end(hour) > h.found.End
-	h.found.extend(&a, a.Value-a.Threshold, max(x.end(hour), h.found.End))
-	if !fresh {
-		h.found.Anomaly.Count = known
+	f := event.Finding{
+		Type: transferType, Sensor: "hour-of-week", Key: h.key.src.String() + " " + h.key.dst.String(),
+		Time: utc(max(now, hour*int64(time.Hour))), Since: utc(hour * int64(time.Hour)), Memory: 2 * time.Hour, Window: time.Hour,
+		Offender: h.key.src.Netip(), Victims: []netip.Addr{h.key.dst.Netip()}, Src: ends(h.key.src.Netip(), 0), Dst: ends(h.key.dst.Netip(), 0),
+		Value: float64(h.open[at]), Threshold: float64(h.limit[at]), Usual: &usual, Unit: "bytes", Severity: severityHour,
+		Anomaly: &event.Anomaly{
+			Detector: "hour-of-week", Side: "up", Value: float64(h.open[at]), Threshold: float64(h.limit[at]), Window: time.Hour, Bytes: h.open[at], Series: series,
+		},
 	}
+	if h.told == 0 || hour > h.hour {
+		f.Count = 1
+	}
+	h.told, h.hour = max(now, 1), max(hour, h.hour)
+	x.found(&f)
 }
+
+// severityHour is what more than usual at an hour weighs: volume alone is a lead.
+const severityHour = 30
 
 func (x *WeeklyTransfer) end(hour int64) int64 { return (hour + 1) * int64(time.Hour) }
 
-// Advance tells that it is now: hours that are over are learned, and episodes end. Times
+// Advance tells that it is now: hours that are over are learned. Times
 // that go back change nothing.
 func (x *WeeklyTransfer) Advance(now int64) {
 	hour := now / int64(time.Hour)
@@ -267,10 +275,9 @@ func (x *WeeklyTransfer) next(hour int64, partial bool) {
 	x.partial[hour%2] = partial
 }
 
-// close learns an hour and ends the episodes for which it was usual.
+// close learns an hour. What was abnormal is not any more when the hour was usual.
 func (x *WeeklyTransfer) close(hour int64) {
 	at := hour % 2
-	var over []*habit
 	for _, h := range x.order {
 		bytes := h.open[at]
 		if !x.partial[at] {
@@ -285,36 +292,11 @@ func (x *WeeklyTransfer) close(hour int64) {
 		h.open[at], h.limit[at] = 0, 0
 		h.most -= h.most / weekHours
 		h.place = h.most
-		if h.found != nil && h.found.End <= x.end(hour-1) {
-			over = append(over, h)
+		if h.hour < hour {
+			h.told = 0
 		}
 	}
 	heap.Init(&x.order)
-	slices.SortFunc(over, func(a, b *habit) int { return comparePairs(a.key, b.key) })
-	for _, h := range over {
-		x.resolve(h, x.end(hour), "quiet")
-	}
-}
-
-func (x *WeeklyTransfer) resolve(h *habit, now int64, reason string) {
-	if h.found != nil {
-		x.emit(h.found.record(x.ids, now, event.Resolved, reason))
-		h.found = nil
-	}
-}
-
-// Flush ends the open episodes, at the end of a capture.
-func (x *WeeklyTransfer) Flush() {
-	var open []*habit
-	for _, h := range x.order {
-		if h.found != nil {
-			open = append(open, h)
-		}
-	}
-	slices.SortFunc(open, func(a, b *habit) int { return comparePairs(a.key, b.key) })
-	for _, h := range open {
-		x.resolve(h, x.end(x.hour), "end of capture")
-	}
 }
 
 // Counts yields every counter by its name.

@@ -26,20 +26,15 @@ type HabitState struct {
 	Most        uint64     `json:"most"`
 	Bytes       [2]uint64  `json:"bytes"`             // of the even and the odd one of the two open hours
 	History     []byte     `json:"history,omitempty"` // four weeks by hour, see history; none before the first hour
-	Open        *episode   `json:"open,omitempty"`
 }
 
-// Save returns a copy of all that was learned, open episodes included.
+// Save returns a copy of all that was learned.
 func (x *WeeklyTransfer) Save() WeeklyTransferState {
 	state := WeeklyTransferState{Hour: x.hour, Pairs: make([]HabitState, 0, len(x.order))}
 	for _, h := range x.order {
 		one := HabitState{Source: h.key.src.Netip(), Destination: h.key.dst.Netip(), Most: h.most, Bytes: h.open}
 		if h.past != nil {
 			one.History = h.past.bytes()
-		}
-		if h.found != nil {
-			found := *h.found
-			one.Open = &found
 		}
 		state.Pairs = append(state.Pairs, one)
 	}
@@ -95,14 +90,6 @@ func (s *HabitState) restore() (*habit, error) {
 		if h.past, err = historyOf(s.History); err != nil {
 			return nil, err
 		}
-	}
-	if s.Open != nil {
-		if h.past == nil || s.Open.Anomaly.Window != time.Hour {
-			return nil, fmt.Errorf("the episode of %s has no history", s.Source)
-		}
-		found := *s.Open
-		found.src, found.dst = ends(s.Source, 0), ends(s.Destination, 0)
-		h.found = &found
 	}
 	return h, nil
 }

@@ -43,7 +43,7 @@ type watched struct {
 	shard    *capture.Shard
 	stats    *watch.Stats
 	transfer *watch.Transfer
-	events   []event.Event
+	told     []event.Finding
 	first    int64
 	last     int64
 	stop     func()
@@ -54,12 +54,12 @@ const day = 24 * 3600 * int64(time.Second)
 func wire(t testing.TB, period time.Duration, sc watch.StatsConfig, tc watch.TransferConfig) *watched {
 	t.Helper()
 	w := &watched{}
-	emit := func(e event.Event) { w.events = append(w.events, e) }
+	find := func(f *event.Finding) { w.told = append(w.told, *f) }
 	var err error
-	if w.stats, err = watch.NewStats(sc, emit); err != nil {
+	if w.stats, err = watch.NewStats(sc, func(event.Event) {}, find); err != nil {
 		t.Fatal(err)
 	}
-	if w.transfer, err = watch.NewTransfer(tc, emit); err != nil {
+	if w.transfer, err = watch.NewTransfer(tc, find); err != nil {
 		t.Fatal(err)
 	}
 	chosen, err := stat.Select([]string{"all"})
@@ -125,21 +125,25 @@ func sampleRun(t testing.TB, change func(*watch.TransferConfig)) *watched {
 
 func TestWhereforeSample(t *testing.T) {
 	w := sampleRun(t, func(*watch.TransferConfig) {})
-	if len(w.events) != 2 {
-		t.Fatalf("%d records, want the begin and the end of one episode: %+v", len(w.events), w.events)
+	if len(w.told) == 0 {
+		t.Fatal("nothing is told")
 	}
-	begin, end := w.events[0], w.events[1]
-	after := begin.Anomaly.Start.Sub(time.Unix(0, w.first))
-	if begin.Anomaly.State != event.Firing || after < 5*time.Second || after > 6100*time.Millisecond {
-		t.Errorf("it begins %v after the first packet, the jump is at 6 s: %+v", after, *begin.Anomaly)
+	f, a := w.told[0], w.told[0].Anomaly
+	after := f.Since.Sub(time.Unix(0, w.first))
+	if f.Type != "transfer" || f.Sensor != "anomalyzer" || after < 5*time.Second || after > 6100*time.Millisecond {
+		t.Errorf("it begins %v after the first packet, the jump is at 6 s: %+v", after, f)
 	}
-	if n := len(begin.Anomaly.Series); n < 6 || begin.Anomaly.Series[n-2] > 1000 || begin.Anomaly.Series[n-1] < 50_000 || begin.Src.Port() != 32930 {
-		t.Errorf("the series is %v from %v", begin.Anomaly.Series, begin.Src)
+	if n := len(a.Series); n < 6 || a.Series[n-2] > 1000 || a.Series[n-1] < 50_000 || f.Src.Port() != 32930 || f.Value < 50_000 || f.Unit != "bytes" {
+		t.Errorf("the series is %v from %v", a.Series, f.Src)
 	}
-	if begin.Anomaly.Methods["fence"] != 1 || begin.Anomaly.Probability <= 0.6 || end.Anomaly.State != event.Resolved || end.Anomaly.Count < 3 {
-		t.Errorf("begin %+v, end %+v", *begin.Anomaly, *end.Anomaly)
+	all := uint64(0)
+	for _, f := range w.told {
+		all += f.Count
 	}
-	if again := sampleRun(t, func(*watch.TransferConfig) {}); !reflect.DeepEqual(w.events, again.events) {
+	if a.Methods["fence"] != 1 || a.Probability <= 0.6 || all < 3 {
+		t.Errorf("%+v, %d intervals in all", *a, all)
+	}
+	if again := sampleRun(t, func(*watch.TransferConfig) {}); !reflect.DeepEqual(w.told, again.told) {
 		t.Error("the second run differs")
 	}
 }
@@ -169,7 +173,7 @@ func TestEveryAnomalyzerOptionMatters(t *testing.T) {
 			change = func(c *watch.TransferConfig) { plain(c); c.Anomalyzer.Sensitivity = 1 }
 		}
 		want, got := sampleRun(t, plain), sampleRun(t, func(c *watch.TransferConfig) { base(c); change(c) })
-		if reflect.DeepEqual(want.events, got.events) {
+		if reflect.DeepEqual(want.told, got.told) {
 			t.Errorf("%s changes nothing", name)
 		}
 	}
@@ -224,21 +228,25 @@ func TestSYNFlood(t *testing.T) {
 			}
 		}
 		w.close()
-		found := false
-		for _, e := range w.events {
-			a := e.Anomaly
-			if a.Start.Before(start.Add(flood * time.Second)) {
-				t.Errorf("%s: %s was abnormal at %v, before the flood", detector, a.Statistic, a.Start.Sub(start))
+		found, all := false, uint64(0)
+		for _, f := range w.told {
+			if f.Since.Before(start.Add(flood * time.Second)) {
+				t.Errorf("%s: %s was abnormal at %v, before the flood", detector, f.Key, f.Since.Sub(start))
 			}
-			if a.Statistic == "R_SYN" && a.State == event.Firing {
-				found = true
-				if !a.Start.Equal(start.Add(flood*time.Second)) || a.Detector != detector || a.Value < 0.8 {
-					t.Errorf("%s: %+v", detector, *a)
-				}
+			if f.Severity < 15 || f.Severity >= 40 || f.Memory <= 0 {
+				t.Errorf("%s: %s weighs %d and is remembered for %v", detector, f.Key, f.Severity, f.Memory)
 			}
-			if a.Statistic == "R_SYN" && a.State == event.Resolved && a.Count != 10 {
-				t.Errorf("%s: %d abnormal intervals, the flood has 10", detector, a.Count)
+			if f.Key != "R_SYN" || f.Over {
+				continue
 			}
+			found = true
+			all += f.Count
+			if !f.Since.Equal(start.Add(flood*time.Second)) || f.Sensor != detector || f.Value < 0.8 || f.Unit != "share" || f.Type != "statistic" {
+				t.Errorf("%s: %+v", detector, f)
+			}
+		}
+		if all != 10 {
+			t.Errorf("%s: %d abnormal intervals, the flood has 10", detector, all)
 		}
 		if !found {
 			t.Errorf("%s: no anomaly of R_SYN", detector)
@@ -261,10 +269,12 @@ func TestUsualTraffic(t *testing.T) {
 			continue
 		}
 		seconds += int((w.last - w.first) / int64(time.Second))
-		for _, e := range w.events {
-			if e.Anomaly.State == event.Firing {
+		spells := map[string]bool{}
+		for _, f := range w.told {
+			if spell := f.Type + f.Key + f.Since.String(); !spells[spell] {
+				spells[spell] = true
 				alerts++
-				if e.Anomaly.Detector == "anomalyzer" {
+				if f.Type == "transfer" {
 					transfers++
 				}
 			}
