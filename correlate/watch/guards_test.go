@@ -387,3 +387,53 @@ func TestChance(t *testing.T) {
 		t.Error("a value without parts has a chance")
 	}
 }
+
+// What goes on is told again every ten seconds at most, with what is new; that it is
+// the new normal, or was reset, says that it is over.
+func TestFindings(t *testing.T) {
+	for _, c := range []struct {
+		why    string
+		long   int64
+		values []float64
+		want   []uint64 // intervals that each finding adds; 0: it is over
+	}{
+		{"seconds", second, same(0.9, 11), []uint64{3, 8}},
+		{"the rest is told when it is quiet", second, append(same(0.9, 8), flat(12)...), []uint64{3, 5}},
+		{"tens of seconds", tenSeconds, same(0.9, 5), []uint64{3, 1, 1}},
+		{"a new normal", tenSeconds, same(0.9, 30), []uint64{3, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0}},
+		{"nothing", tenSeconds, []float64{0.9, 0.9, 0.2, 0.2}, nil},
+	} {
+		p := newTape(t, settings(nil))
+		p.long = c.long
+		p.normal(1200, random(7))
+		since := p.at
+		p.values(c.values...)
+		if c.why == "seconds" {
+			p.stats.Flush()
+		}
+		var got []uint64
+		for i, f := range p.findings {
+			got = append(got, f.Count)
+			if f.Type != "statistic" || f.Key != "R_SYN" || f.Sensor != "spot" || f.Offender.IsValid() || f.Client != "" || f.Name != "" ||
+				!f.Since.Equal(utc(since)) || f.Anomaly.Statistic != "R_SYN" || f.Anomaly.Side != "up" || f.Window != time.Duration(c.long) {
+				t.Errorf("%s: %+v", c.why, f)
+			}
+			if f.Over != (f.Count == 0) || !f.Over && (f.Memory < 13*f.Window || f.Severity < 15 || f.Severity > maxSeverity || f.Value != 0.9) {
+				t.Errorf("%s: finding %d is %+v", c.why, i, f)
+			}
+			if i > 0 && !f.Over && f.Severity < p.findings[i-1].Severity {
+				t.Errorf("%s: it weighs less as it goes on", c.why)
+			}
+		}
+		if fmt.Sprint(got) != fmt.Sprint(c.want) {
+			t.Errorf("%s: %v, want %v", c.why, got, c.want)
+		}
+	}
+	p := newTape(t, settings(nil))
+	p.normal(1200, random(7))
+	p.values(0.9, 0.9, 0.9)
+	p.stats.Reset("")
+	if last := p.findings[len(p.findings)-1]; !last.Over || last.Details[0].Value != "reset" {
+		t.Errorf("after a reset: %+v", last)
+	}
+}

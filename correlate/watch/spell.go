@@ -19,7 +19,7 @@ type spell struct {
 	All   int   `json:"all"`   // abnormal intervals
 	New   int   `json:"new"`   // of them, not told yet
 
-	// The value of those not told yet that lies farthest from the usual.
+	// The value that lies farthest from the usual.
 	Best     event.Anomaly `json:"best"`
 	Usual    float64       `json:"usual"`
 	Distance float64       `json:"distance"`
@@ -30,7 +30,7 @@ func (s *spell) extend(a *event.Anomaly, usual, distance float64, end int64) {
 	s.All++
 	s.New++
 	s.Until = end
-	if distance = math.Abs(distance); s.New == 1 || distance > s.Distance {
+	if distance = math.Abs(distance); s.All == 1 || distance > s.Distance {
 		s.Best, s.Usual, s.Distance = *a, usual, distance
 	}
 }

@@ -29,6 +29,7 @@ type Analyzer struct {
 	losses   *detect.Losses
 	detect   *detect.Detections // nil: sensors only
 	moves    *watch.ExportedTransfers
+	moved    *record.Findings // of moves
 	records  uint64
 	findings uint64 // threats and anomalies that fired
 }
@@ -44,9 +45,10 @@ func NewAnalyzer(c Config) (*Analyzer, error) {
 		return a, nil
 	}
 	var err error
+	a.moved = record.NewFindings(subSeed(c.Random, 12), a.deliver)
 	a.moves, err = watch.NewExportedTransfers(subSeed(c.Random, 2), watch.TransfersConfig{
-		Home: s.Home, ExfiltrationSeed: subSeed(c.Random, 4), WeeklySeed: subSeed(c.Random, 9),
-	}, a.deliver)
+		Home: s.Home, WeeklySeed: subSeed(c.Random, 9),
+	}, a.moved.Find)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +87,7 @@ func (a *Analyzer) clock(now int64) {
 	if a.detect != nil {
 		a.detect.Advance(now)
 		a.moves.Advance(now)
+		a.moved.Advance(now)
 	}
 }
 
@@ -151,6 +154,7 @@ func (a *Analyzer) close() {
 	if a.detect != nil {
 		a.detect.Close() // which tells a.moves of the last flows
 		a.moves.Close()
+		a.moved.Close()
 	}
 }
 

@@ -22,13 +22,13 @@ func (e *Engine) judgeStatistics(j *journal) {
 		switch s.kind {
 		case stepSamples:
 			e.stats.Samples(j.samples[s.from:s.to])
+			e.unusual.Advance(s.at)
 			if e.tallyDue(statisticsAnalyzer, s.at) {
 				e.tallies.statistics.Take(e.stats.Counts)
 			}
 		case stepClose:
-			if e.live == nil { // else an episode goes on in the next run, with what was learned
-				e.stats.Flush()
-			}
+			e.stats.Flush()
+			e.unusual.Close()
 		}
 	})
 }
@@ -46,11 +46,13 @@ func (e *Engine) judgeTransfers(j *journal) {
 			e.transfers.Flow(&s.record)
 		case stepMeasure:
 			e.transfers.Advance(s.at)
+			e.moved.Advance(s.at)
 			if e.tallyDue(transfersAnalyzer, s.at) {
 				e.tallies.transfers.Take(e.transfers.Counts)
 			}
 		case stepClose:
-			e.transfers.Flush(e.live == nil) // else an episode of the week goes on in the next run
+			e.transfers.Flush()
+			e.moved.Close()
 		}
 	})
 }

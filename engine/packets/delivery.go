@@ -96,17 +96,17 @@ func (e *Engine) keepPacket(p *packet.Parsed, now int64) {
 	}
 }
 
-// archive keeps the packets of an offender, or of the one flow that a finding is
-// about.
+// archive keeps the packets of the one flow that a finding is about, else of its
+// offender.
 func (e *Engine) archive(offender netip.Addr, transport string, src, dst netip.AddrPort) {
 	switch {
 	case e.packets == nil:
-	case offender.IsValid():
-		e.packets.ArchiveHost(packet.AddrFrom(offender))
-	case dst.IsValid():
+	case dst.IsValid() && (src.Port() != 0 || !offender.IsValid()):
 		proto, _ := ipproto.Number(transport)
 		e.packets.Archive(flow.Key{Src: packet.AddrFrom(src.Addr()), Dst: packet.AddrFrom(dst.Addr()),
 			SrcPort: src.Port(), DstPort: dst.Port(), Proto: proto, Ports: src.Port() != 0})
+	case offender.IsValid():
+		e.packets.ArchiveHost(packet.AddrFrom(offender))
 	}
 }
 

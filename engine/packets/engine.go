@@ -45,6 +45,8 @@ type Engine struct {
 	outlets   [analyzers]outlet
 	chosen    []stat.Statistic
 	stats     *watch.Stats
+	unusual   *record.Findings // of stats
+	moved     *record.Findings // of transfers
 	detect    *detect.Detections
 	transfers *watch.Transfers // nil: no method is chosen
 	flows     FlowAnalyzer
@@ -105,9 +107,11 @@ func exactPlaces(replay bool) int {
 func (e *Engine) buildAnalyzers(c *Config) error {
 	s := e.settings
 	var err error
+	e.unusual = record.NewFindings(subSeed(c.Random, 11), e.outlets[statisticsAnalyzer].emit)
+	e.moved = record.NewFindings(subSeed(c.Random, 12), e.outlets[transfersAnalyzer].emit)
 	e.stats, err = watch.NewStats(watch.StatsConfig{
 		Settings: s.Statistics.judged(e.chosen), EmitStats: s.Statistics.Emit, Named: s.Statistics.Names, Seed: subSeed(c.Random, 1),
-	}, e.outlets[statisticsAnalyzer].emit)
+	}, e.outlets[statisticsAnalyzer].emit, e.unusual.Find)
 	if err != nil {
 		return setting.Invalid(&s.Statistics.Q, "with the other --spot- options: %v", err)
 	}
@@ -123,8 +127,8 @@ func (e *Engine) buildAnalyzers(c *Config) error {
 	transfer.Interval, transfer.Seed = s.Transfers.Interval, subSeed(c.Random, 2)
 	transfer.Anomalyzer = s.Transfers.anomalyzer(c.Random)
 	e.transfers, err = watch.NewTransfers(watch.TransfersConfig{
-		Transfer: transfer, All: s.Transfers.All, Home: s.Home, ExfiltrationSeed: subSeed(c.Random, 4), WeeklySeed: subSeed(c.Random, 9),
-	}, e.outlets[transfersAnalyzer].emit)
+		Transfer: transfer, All: s.Transfers.All, Home: s.Home, WeeklySeed: subSeed(c.Random, 9),
+	}, e.moved.Find)
 	if err != nil {
 		return setting.Invalid(&s.Transfers.Methods, "with the other --anom- options: %v", err)
 	}
