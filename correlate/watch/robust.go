@@ -15,7 +15,8 @@ const (
 	robustMoved = 10   // of them that differ from the median, where that is 0
 	robustZ     = 10   // robust standard deviations
 	robustFloor = 0.02 // least standard deviation of the logarithm: two percent
-	robustFar   = 2.77 // least distance of logarithms that have doubt: 16 times
+	robustFar   = 1.39 // least distance of logarithms that have doubt: 4 times
+	robustNone  = 2.77 // the same of what has hardly varied, as where nothing was: 16 times
 )
 
 // robust tells a value that stands far from all before it, by the median and the
@@ -96,6 +97,9 @@ func (r *robust) thresholds() (down, up float64, ok bool) {
 	far := robustZ * 1.4826 * deviation
 	if r.given {
 		far = max(far, robustFar)
+		if deviation < robustFloor {
+			far = max(far, robustNone)
+		}
 	} else {
 		far = max(far, robustZ*leastDeviation(median))
 	}
