@@ -40,7 +40,7 @@ func reference(t testing.TB, name string) string {
 func testSettings(change ...func(*Settings)) *Settings {
 	s := &Settings{
 		Files: []string{"-"}, Snaplen: 65536, MaxFlows: 1 << 20, LearnPeers: 24 * time.Hour,
-		Statistics: StatisticSettings{Names: []string{"all"}, Period: time.Second, Q: 1e-4, Level: 0.98, NInit: 1000, Depth: 50, MaxExcess: 200, Up: true},
+		Statistics: StatisticSettings{Names: []string{"all"}, Period: 10 * time.Second, Q: 1e-4, Level: 0.98, NInit: 1000, Depth: 50, MaxExcess: 200, Up: true},
 		Transfers: TransferSettings{Interval: 5 * time.Second, Methods: []string{"diff", "fence", "highrank", "lowrank", "magnitude"}, Sensitivity: 0.1,
 			UpperBound: 100 << 20, LowerBound: math.NaN(), ActiveSize: 1, NSeasons: 4, Threshold: 0.6},
 	}
