@@ -180,7 +180,7 @@ func (s *DetectorState) check() error {
 	}
 	w := s.Week
 	if known != w.Known || w.N < 0 || w.Next < 0 || w.Next >= len(w.Newest) || !allUsable(w.Bins[:]) || !allUsable(w.High[:]) || !allUsable(w.Low[:]) ||
-		!allUsable(w.Newest[:]) || !allUsable([]float64{w.Sum, w.Most, w.Least}) {
+		!allUsable(w.Newest[:]) || !allUsable([]float64{w.Mean, w.Most, w.Least}) {
 		return errors.New("the week does not fit together")
 	}
 	return nil

@@ -237,44 +237,45 @@ func (t *Transfer) close() {
 	for _, b := range t.spells {
 		b.past <<= 1
 	}
-	for i := 0; i < len(t.flows.used); {
-		slot := t.flows.used[i]
-		p := &t.flows.slots[slot]
-		if p.pending == [2]uint64{} && t.floor > 0 {
-			t.passOver(p)
-		} else {
-			t.collect(slot, p)
+	if t.floor > 0 {
+		for _, slot := range t.flows.active {
+			if p := &t.flows.slots[slot]; p.active {
+				t.collect(slot, p)
+			}
 		}
-		p.rest()
-		if int(p.idle) >= t.cfg.Idle {
-			t.forget(slot)
-			continue
+	} else { // what carried nothing may be abnormal too
+		for _, slot := range t.flows.used {
+			t.collect(slot, &t.flows.slots[slot])
 		}
-		i++
 	}
 	t.evaluate()
 	t.settle()
-	for _, slot := range t.flows.used {
-		t.flows.slots[slot].pending = [2]uint64{}
-	}
+	t.rest()
 }
 
-// passOver counts an interval in which a flow carried nothing: most flows are at
-// rest, and their zeros are not written before a value follows them.
-func (t *Transfer) passOver(p *pipe) {
-	p.zeros++
-	for side := range p.series {
-		if len(p.series[side]) > 0 {
-			t.count.values++
-			t.count.gated++
+// rest begins the next interval and forgets the flows that were idle for too long.
+func (t *Transfer) rest() {
+	f := &t.flows
+	for _, slot := range f.active {
+		if f.slots[slot].active {
+			f.slots[slot].active = false
+			f.rest(slot)
 		}
 	}
+	f.active = f.active[:0]
+	for f.oldest != noSlot && f.number-f.slots[f.oldest].seen >= uint32(t.cfg.Idle) {
+		t.forget(f.oldest)
+	}
+	f.number++
 }
 
 // collect appends the bytes of the interval to the series of a flow and notes
 // those that must be evaluated.
 func (t *Transfer) collect(slot uint32, p *pipe) {
-	p.writeZeros(t.limit)
+	passed := t.flows.passed(p)
+	t.count.values += passed
+	t.count.gated += passed
+	p.write(t.flows.number, t.limit)
 	for side := range p.series {
 		if !t.push(p, side) {
 			continue
@@ -459,7 +460,11 @@ func (t *Transfer) forget(slot uint32) {
 	t.flows.free(slot)
 }
 
+// forgetSpells forgets what a flow has to tell, which leaves now.
 func (t *Transfer) forgetSpells(slot uint32) {
+	passed := t.flows.passed(&t.flows.slots[slot])
+	t.count.values += passed
+	t.count.gated += passed
 	if len(t.spells) == 0 {
 		return
 	}
@@ -474,7 +479,12 @@ func (t *Transfer) Len() int { return len(t.flows.used) }
 
 // Counts yields every counter by its name.
 func (t *Transfer) Counts(yield func(name string, n uint64)) {
-	c := &t.count
+	c := t.count
+	for _, slot := range t.flows.used {
+		passed := t.flows.passed(&t.flows.slots[slot])
+		c.values += passed
+		c.gated += passed
+	}
 	yield("records", c.records)
 	yield("payload_bytes", c.bytes)
 	yield("intervals", c.intervals)

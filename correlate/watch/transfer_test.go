@@ -312,7 +312,10 @@ func BenchmarkTransferInterval(b *testing.B) {
 			l.tick()
 			for b.Loop() {
 				for i := range l.transfer.flows.slots {
-					l.transfer.flows.slots[i].pending[0] = bytes
+					if p := &l.transfer.flows.slots[i]; bytes > 0 {
+						p.pending[0], p.active = bytes, true
+						l.transfer.flows.active = append(l.transfer.flows.active, uint32(i))
+					}
 				}
 				l.tick()
 			}

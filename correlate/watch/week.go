@@ -20,15 +20,15 @@ type week struct {
 	Bins  [weekHours]float64 `json:"bins"`
 	Weeks [weekHours]int     `json:"weeks"` // seen by each bin
 	Known int                `json:"known"` // bins that have seen a week
-	Hour  int64              `json:"hour"`  // since 1970, that is being summed
-	Sum   float64            `json:"sum"`
+	Hour  int64              `json:"hour"`  // since 1970, that runs
+	Mean  float64            `json:"mean"`  // of its N values
 	N     int                `json:"n"`
 
 	// What the newest hour of each bin sustained: the largest value that three of five
 	// reached, and the smallest that they fell to.
 	High   [weekHours]float64 `json:"high"`
 	Low    [weekHours]float64 `json:"low"`
-	Most   float64            `json:"most"` // of the hour that is being summed
+	Most   float64            `json:"most"` // of the hour that runs
 	Least  float64            `json:"least"`
 	Newest [5]float64         `json:"newest"` // values, in no order; the next goes to Next
 	Next   int                `json:"next"`
@@ -89,8 +89,8 @@ func (w *week) observe(t int64, x float64) (complete bool) {
 		complete = w.close()
 		w.Hour = hour
 	}
-	w.Sum += x
 	w.N++
+	w.Mean += x/float64(w.N) - w.Mean/float64(w.N)
 	return complete
 }
 
@@ -99,8 +99,8 @@ func (w *week) close() (complete bool) {
 	if w.N == 0 {
 		return false
 	}
-	at, mean := bin(w.Hour), w.Sum/float64(w.N)
-	w.Sum, w.N = 0, 0
+	at, mean := bin(w.Hour), w.Mean
+	w.Mean, w.N = 0, 0
 	w.Weeks[at]++
 	if w.High[at], w.Low[at] = w.Most, w.Least; !w.Begun { // too few values
 		w.High[at], w.Low[at] = mean, mean
