@@ -6,16 +6,16 @@ import (
 	"slices"
 )
 
-// private are the networks that are inside when nobody says which: RFC 1918, RFC 4193
+// privateNetworks are the networks that are inside when nobody says which: RFC 1918, RFC 4193
 // and link-local ones.
-var private = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"}
+var privateNetworks = []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"}
 
 // Inside returns the given networks, or the private ones when none is given, with those
 // of this host's own addresses: a host at a public address is inside too.
 func Inside(given, own []netip.Prefix) []netip.Prefix {
 	all := slices.Clone(given)
 	if len(all) == 0 {
-		for _, s := range private {
+		for _, s := range privateNetworks {
 			all = append(all, netip.MustParsePrefix(s))
 		}
 	}

@@ -17,8 +17,8 @@ func TestInside(t *testing.T) {
 		why              string
 		given, own, want []netip.Prefix
 	}{
-		{"a private address is inside already", nil, prefixes("10.1.2.0/24"), prefixes(private...)},
-		{"a public one is not", nil, prefixes("203.0.113.0/24"), append(prefixes(private...), netip.MustParsePrefix("203.0.113.0/24"))},
+		{"a private address is inside already", nil, prefixes("10.1.2.0/24"), prefixes(privateNetworks...)},
+		{"a public one is not", nil, prefixes("203.0.113.0/24"), append(prefixes(privateNetworks...), netip.MustParsePrefix("203.0.113.0/24"))},
 		{"what is given takes the place of the private networks", prefixes("198.51.100.0/24"), prefixes("10.1.2.0/24"), prefixes("198.51.100.0/24", "10.1.2.0/24")},
 		{"an address within what is given", prefixes("203.0.113.0/24"), prefixes("203.0.113.7/32"), prefixes("203.0.113.0/24")},
 	} {

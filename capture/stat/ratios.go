@@ -5,27 +5,27 @@ package stat
 func ratios() []Statistic {
 	return []Statistic{
 		share("R_SYN", "SYN packets per IP packet, IPv4", "SYN", "IP"),
-		bulk(share("R_ACK", "ACK packets per IP packet, IPv4", "ACK", "IP")),
+		markBulk(share("R_ACK", "ACK packets per IP packet, IPv4", "ACK", "IP")),
 		share("R_ICMP", "ICMP packets per IP packet, IPv4", "ICMP", "IP"),
 		share("R_ARP", "ARP packets per packet", "ARP", "PKTS"),
-		bulk(share("R_IP", "IPv4 packets per packet", "IP", "PKTS")),
+		markBulk(share("R_IP", "IPv4 packets per packet", "IP", "PKTS")),
 		ratio("R_DST_SRC", "distinct destinations per distinct source, IPv4", "NB_UNIQ_DST_ADDR", "NB_UNIQ_SRC_ADDR"),
 		ratio("R_DST_SRC_PORT", "distinct TCP destination ports per distinct source port, IPv4", "NB_UNIQ_DST_PORT", "NB_UNIQ_SRC_PORT"),
-		bulk(in("bytes per packet", ratio("AVG_PKT_SIZE", "bytes per IP packet, IPv4", "IP_BYTES", "IP"))),
-		bulk(perSecond("TRAFFIC", "packets per second of capture time", "PKTS", "packets/s")),
+		markBulk(withUnit("bytes per packet", ratio("AVG_PKT_SIZE", "bytes per IP packet, IPv4", "IP_BYTES", "IP"))),
+		markBulk(perSecond("TRAFFIC", "packets per second of capture time", "PKTS", "packets/s")),
 		{Name: "PERF", Description: "packets per second of processing time; never monitored", Ratio: true, Grain: 1, Parts: perf},
 
-		twin("R_SYN", share("R_SYN_ALL", "SYN packets per IP packet", "SYN_ALL", "IP_ALL")),
-		twin("R_ACK", bulk(share("R_ACK_ALL", "ACK packets per IP packet", "ACK_ALL", "IP_ALL"))),
+		twinOf("R_SYN", share("R_SYN_ALL", "SYN packets per IP packet", "SYN_ALL", "IP_ALL")),
+		twinOf("R_ACK", markBulk(share("R_ACK_ALL", "ACK packets per IP packet", "ACK_ALL", "IP_ALL"))),
 		share("R_RST", "RST packets per IP packet", "RST_ALL", "IP_ALL"),
 		share("R_FIN", "FIN packets per IP packet", "FIN_ALL", "IP_ALL"),
-		bulk(share("R_UDP", "UDP packets per IP packet", "UDP_ALL", "IP_ALL")),
-		twin("R_ICMP", share("R_ICMP_ALL", "ICMP and ICMPv6 packets per IP packet", "ICMP_ALL", "IP_ALL")),
+		markBulk(share("R_UDP", "UDP packets per IP packet", "UDP_ALL", "IP_ALL")),
+		twinOf("R_ICMP", share("R_ICMP_ALL", "ICMP and ICMPv6 packets per IP packet", "ICMP_ALL", "IP_ALL")),
 		share("R_FRAGMENTS", "later fragments per IP packet", "FRAGMENTS", "IP_ALL"),
-		twin("R_DST_SRC", ratio("R_DST_SRC_ALL", "distinct destinations per distinct source", "NB_UNIQ_DST_ADDR_ALL", "NB_UNIQ_SRC_ADDR_ALL")),
+		twinOf("R_DST_SRC", ratio("R_DST_SRC_ALL", "distinct destinations per distinct source", "NB_UNIQ_DST_ADDR_ALL", "NB_UNIQ_SRC_ADDR_ALL")),
 		share("R_FLOWS", "distinct flows per IP packet", "NB_UNIQ_FLOWS", "IP_ALL"),
-		bulk(in("bytes per pair", ratio("BYTES_PER_PAIR", "bytes of IP packets per pair of source and destination", "IP_ALL_BYTES", "NB_UNIQ_PAIRS"))),
-		bulk(perSecond("BYTE_RATE", "bytes on the wire per second of capture time", "BYTES", "bytes/s")),
+		markBulk(withUnit("bytes per pair", ratio("BYTES_PER_PAIR", "bytes of IP packets per pair of source and destination", "IP_ALL_BYTES", "NB_UNIQ_PAIRS"))),
+		markBulk(perSecond("BYTE_RATE", "bytes on the wire per second of capture time", "BYTES", "bytes/s")),
 		perSecond("FLOW_RATE", "new flows per second of capture time", "FLOWS_STARTED", "flows/s"),
 	}
 }
@@ -57,18 +57,18 @@ func perSecond(name, description, of, unit string) Statistic {
 		}}
 }
 
-// bulk marks what any ordinary transfer moves.
-func bulk(s Statistic) Statistic {
+// markBulk marks what any ordinary transfer moves.
+func markBulk(s Statistic) Statistic {
 	s.Bulk = true
 	return s
 }
 
-func in(unit string, s Statistic) Statistic {
+func withUnit(unit string, s Statistic) Statistic {
 	s.Unit = unit
 	return s
 }
 
-func twin(of string, s Statistic) Statistic {
+func twinOf(of string, s Statistic) Statistic {
 	s.Twin = of
 	return s
 }

@@ -22,13 +22,13 @@ type detector struct {
 	before *model // from before the new normal; nil when there is none
 	recent ring   // the newest Recalibrate values, as they came
 	past   uint64 // a bit for each of the newest 64 values: it was abnormal
-	bursts bursts
+	bursts recurrence
 	back   int   // values in a row that the model before finds normal
 	week   *week // nil without a baseline
 	last   int64 // end of the newest interval
 	shown  stat.Sample
-	open   *spell // that goes on; nil: none
-	by     string // who found what was told of it
+	open   *excursion // that goes on; nil: none
+	by     string     // who found what was told of it
 	count  detectorCounts
 }
 
@@ -71,7 +71,7 @@ func (d *detector) step(in *stat.Sample) (v verdict, changed bool) {
 	v = d.now.judge(x)
 	d.count.Values++
 	if v.abnormal() {
-		d.excuse(x, usual, in, &v)
+		d.exempt(x, usual, in, &v)
 	}
 	d.past <<= 1
 	if v.abnormal() {
@@ -96,23 +96,23 @@ func (d *detector) step(in *stat.Sample) (v verdict, changed bool) {
 	return v, changed
 }
 
-// excuse finds out why a value beyond the threshold may not be abnormal after all.
-func (d *detector) excuse(x, usual float64, in *stat.Sample, v *verdict) {
+// exempt finds out why a value beyond the threshold may not be abnormal after all.
+func (d *detector) exempt(x, usual float64, in *stat.Sample, v *verdict) {
 	chance := d.norm.chance(in, d.norm.value(v.expected+usual, in))
 	switch {
-	case d.logs && (math.Abs(x-v.expected) < math.Log(leastFactor) || chance > d.set.Q):
-		v.excuse = small
+	case d.logs && (math.Abs(x-v.expected) < math.Log(minEffect) || chance > d.set.Q):
+		v.exempt = insignificant
 		d.count.Small++
 	case d.now.restores(x, v):
-		v.excuse = restored
+		v.exempt = reverted
 		d.count.Restored++
 	case d.week != nil && d.week.customary(in.Start, x+usual, v.side):
-		v.excuse = customary
+		v.exempt = seasonal
 		d.count.Customary++
 	case d.bursts.recur(in.Start, int64(d.set.Among)*(in.End-in.Start)):
-		v.excuse = recurring
+		v.exempt = recurrent
 		d.count.Recurring++
-		if v.teaches = in.Start-d.bursts.Taught >= teachEvery; v.teaches {
+		if v.teaches = in.Start-d.bursts.Taught >= relearnEvery; v.teaches {
 			d.bursts.Taught = in.Start
 		}
 	default:
@@ -137,20 +137,20 @@ func (d *detector) lasts() bool {
 // often is usual.
 const burstsAnHour = 3
 
-// bursts remembers when the newest bursts of abnormal values began.
-type bursts struct {
+// recurrence remembers when the newest bursts of abnormal values began.
+type recurrence struct {
 	Begun  [burstsAnHour + 1]int64 `json:"begun"`  // newest first; 0: none
 	Last   int64                   `json:"last"`   // abnormal value
 	Taught int64                   `json:"taught"` // when the tails learned from one
 }
 
-// teachEvery is how often what recurs teaches the tails: who repeats something as fast
+// relearnEvery is how often what recurs teaches the tails: who repeats something as fast
 // as he can must not raise the threshold as fast.
-const teachEvery = int64(5 * time.Minute)
+const relearnEvery = int64(5 * time.Minute)
 
 // recur takes an abnormal value at t in, and reports whether its burst is more than
 // the third within an hour. A burst ends when nothing is abnormal for longer than gap.
-func (b *bursts) recur(t, gap int64) bool {
+func (b *recurrence) recur(t, gap int64) bool {
 	if t-b.Last > gap || b.Last == 0 {
 		copy(b.Begun[1:], b.Begun[:])
 		b.Begun[0] = t

@@ -69,7 +69,7 @@ type Exfiltration struct {
 	find  event.Find
 	index map[pairKey]*pair
 	order pairHeap
-	hosts givers
+	hosts profiles
 	hour  int64 // since 1970
 	begun int   // of those above a limit, in it
 	count exfiltrationCounts
@@ -148,7 +148,7 @@ func NewExfiltration(cfg ExfiltrationConfig, find event.Find) (*Exfiltration, er
 	if cfg.Local == nil {
 		cfg.Local = private
 	}
-	return &Exfiltration{cfg: cfg, find: find, index: map[pairKey]*pair{}, hosts: newGivers(cfg.Hosts)}, nil
+	return &Exfiltration{cfg: cfg, find: find, index: map[pairKey]*pair{}, hosts: newProfiles(cfg.Hosts)}, nil
 }
 
 func private(a netip.Addr) bool {
@@ -221,8 +221,8 @@ func (x *Exfiltration) insert(key pairKey, now int64) *pair {
 }
 
 // judge tells of a pair that is above a limit, and again while it carries more.
-func (x *Exfiltration) judge(p *pair, g *giver, now int64) {
-	if p.told != 0 && now-p.told < tellEvery {
+func (x *Exfiltration) judge(p *pair, g *profile, now int64) {
+	if p.told != 0 && now-p.told < repeatEvery {
 		return
 	}
 	over := x.above(p, g, now)
@@ -241,7 +241,7 @@ func (x *Exfiltration) judge(p *pair, g *giver, now int64) {
 	x.tell(p, g, &over, now)
 }
 
-func (x *Exfiltration) tell(p *pair, g *giver, over *excess, now int64) {
+func (x *Exfiltration) tell(p *pair, g *profile, over *excess, now int64) {
 	src, dst := p.key.src.Netip(), p.key.dst.Netip()
 	f := event.Finding{
 		Type: "exfiltration", Sensor: over.sensor, Key: dst.String(), Time: utc(now), Since: utc(max(p.first, now-int64(over.window))),
@@ -284,11 +284,11 @@ const (
 	severityMuch    = 35
 )
 
-// leastSustained is how long an upload must last that somebody should look at.
-const leastSustained = 15 * time.Second
+// minUpload is how long an upload must last that somebody should look at.
+const minUpload = 15 * time.Second
 
 // above returns how a pair is above a limit, the strongest first.
-func (x *Exfiltration) above(p *pair, g *giver, now int64) excess {
+func (x *Exfiltration) above(p *pair, g *profile, now int64) excess {
 	day, week := p.out.day(), p.out.week()
 	dayBack, weekBack := p.back.day(), p.back.week()
 	tooMuch := func(out, back, limit, usual uint64) bool {
@@ -305,7 +305,7 @@ func (x *Exfiltration) above(p *pair, g *giver, now int64) excess {
 		return slow
 	case overWeek && p.out.slow(true):
 		return slowWeek
-	case enough && lasted >= leastSustained && lasted < 2*time.Hour && tooMuch(recent, recentBack, x.cfg.Burst, g.usual):
+	case enough && lasted >= minUpload && lasted < 2*time.Hour && tooMuch(recent, recentBack, x.cfg.Burst, g.usual):
 		upload := excess{"new-destination", recent, recentBack, x.cfg.Burst, lasted, severityNewSoon}
 		if known {
 			upload.severity = severityNew
@@ -349,7 +349,7 @@ func (x *Exfiltration) sweep(now int64) {
 	for _, p := range x.order {
 		g := x.hosts.index[p.key.src]
 		if g == nil { // it was evicted
-			g = &giver{since: now}
+			g = &profile{since: now}
 		}
 		if now-p.first >= int64(7*24*time.Hour) {
 			g.usual = max(g.usual, slices.Max(p.out.Days[:]))

@@ -76,7 +76,7 @@ func (x *Exfiltration) Restore(state ExfiltrationState) error {
 		p.most = p.out.week() + p.error
 		order, index[p.key] = append(order, p), p
 	}
-	hosts := newGivers(x.cfg.Hosts)
+	hosts := newProfiles(x.cfg.Hosts)
 	for _, s := range state.Hosts[max(0, len(state.Hosts)-x.cfg.Hosts):] {
 		if !s.Host.IsValid() || s.Peers < 0 {
 			return errors.New("the state of the pairs is damaged: a host is none; it is learned anew")

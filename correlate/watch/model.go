@@ -12,9 +12,9 @@ import (
 // already an exponential tail is a power law of the values.
 const gammaMin, gammaMax, gammaMaxLog = 0, 0.8, 0.2
 
-// farthest is the largest distance of a threshold of logarithms: a thousand times the
+// maxDistance is the largest distance of a threshold of logarithms: a thousand times the
 // usual is abnormal, however wild the values were.
-const farthest = 6.9
+const maxDistance = 6.9
 
 // masking is how many times the expected number of excesses among the newest 64
 // values a model learns; when one of them was abnormal, it is as many as expected. The
@@ -65,21 +65,21 @@ func inner(cfg spot.Config, logs bool) spot.Config {
 	return cfg
 }
 
-// excuse is why a value beyond the threshold is not abnormal.
-type excuse uint8
+// exemption is why a value beyond the threshold is not abnormal.
+type exemption uint8
 
 const (
-	none      excuse = iota
-	small            // less than leastFactor away, or what chance makes of so few things
-	recurring        // it comes again and again
-	customary        // it was so at this hour of the day or of the week
-	restored         // it is usual again after a time in which the reference moved away
+	notExempt     exemption = iota
+	insignificant           // less than minEffect away, or what chance makes of so few things
+	recurrent               // it comes again and again
+	seasonal                // it was so at this hour of the day or of the week
+	reverted                // it is usual again after a time in which the reference moved away
 )
 
 // verdict is the judgement on one value.
 type verdict struct {
 	flag        spot.Flag
-	excuse      excuse
+	exempt      exemption
 	teaches     bool      // although it is beyond the threshold
 	side        spot.Side // of an anomaly
 	by          string    // detector that found it
@@ -122,10 +122,10 @@ func (m *model) judgeTail(x float64, v *verdict) {
 	switch {
 	case r.Flag == spot.Anomaly:
 		z, _ = m.spot.Threshold(r.Side)
-	case m.logs && math.Abs(y) > farthest && m.wants(y) && m.calibrated():
+	case m.logs && math.Abs(y) > maxDistance && m.wants(y) && m.calibrated():
 		v.flag, v.side = spot.Anomaly, spot.Up
-		if z = farthest; y < 0 {
-			v.side, z = spot.Down, -farthest
+		if z = maxDistance; y < 0 {
+			v.side, z = spot.Down, -maxDistance
 		}
 		r.Side = v.side
 	case r.Flag == spot.Excess && m.masked() && m.slow[index(r.Side)].beyond(r.Side, y):
@@ -153,7 +153,7 @@ func (m *model) wants(y float64) bool { return y > 0 && m.cfg.Up || y < 0 && m.c
 func (m *model) learn(x float64, v verdict) (withheld bool) {
 	m.learned <<= 1
 	m.alarmed <<= 1
-	if v.abnormal() || v.excuse != none {
+	if v.abnormal() || v.exempt != notExempt {
 		m.alarmed |= 1
 	}
 	switch {
@@ -162,8 +162,8 @@ func (m *model) learn(x float64, v verdict) (withheld bool) {
 	case v.teaches && m.ref.full():
 		x = v.cut(x)
 		m.teach(x-m.ref.mean, v.side)
-	case v.excuse == restored:
-	case v.excuse != none:
+	case v.exempt == reverted:
+	case v.exempt != notExempt:
 		x = v.cut(x)
 	case !m.ref.full():
 	case v.flag == spot.Excess && m.masked():
@@ -264,7 +264,7 @@ func (m *model) calibrated() bool {
 func (m *model) threshold(side spot.Side) (float64, bool) {
 	z, ok := m.spot.Threshold(side)
 	if m.logs {
-		z = min(max(z, -farthest), farthest)
+		z = min(max(z, -maxDistance), maxDistance)
 	}
 	return z + m.ref.mean, ok && m.ref.full()
 }

@@ -6,17 +6,17 @@ import (
 	"vft/capture/stat"
 )
 
-// doubt is how many things are added to what was counted and to what was expected
+// pseudocount is how many things are added to what was counted and to what was expected
 // before the two are compared: a few packets more or less are no news.
-const doubt = 20
+const pseudocount = 20
 
-// leastFactor is how many times the usual odds, ratio or rate a value must be: less
+// minEffect is how many times the usual odds, ratio or rate a value must be: less
 // is nothing that a person would look at.
-const leastFactor = 2
+const minEffect = 2
 
-// usualOver is over how many times NInit values the usual ratio is taken, so that it
+// baselineSpan is over how many times NInit values the usual ratio is taken, so that it
 // stands still while the reference follows the hour.
-const usualOver = 10
+const baselineSpan = 10
 
 // normalizer brings the values of a statistic to a scale on which the same distance
 // means the same, however much traffic there is: the logarithm of what was counted over
@@ -53,9 +53,9 @@ func (n *normalizer) normal(in *stat.Sample) float64 {
 		return in.Value
 	}
 	e := n.expected(in)
-	x := math.Log((in.Above/n.grain + doubt) / (e/n.grain + doubt))
+	x := math.Log((in.Above/n.grain + pseudocount) / (e/n.grain + pseudocount))
 	if n.scale == stat.Share {
-		x -= math.Log((max(0, in.Below-in.Above) + doubt) / (max(0, in.Below-e) + doubt))
+		x -= math.Log((max(0, in.Below-in.Above) + pseudocount) / (max(0, in.Below-e) + pseudocount))
 	}
 	return x
 }
@@ -68,10 +68,10 @@ func (n *normalizer) value(x float64, in *stat.Sample) float64 {
 	}
 	e, factor := n.expected(in), math.Exp(min(x, 500))
 	if n.scale != stat.Share {
-		return max(0, ((e/n.grain+doubt)*factor-doubt)*n.grain) / in.Below
+		return max(0, ((e/n.grain+pseudocount)*factor-pseudocount)*n.grain) / in.Below
 	}
-	odds := (e + doubt) / (max(0, in.Below-e) + doubt) * factor
-	return min(max(0, (odds*(in.Below+doubt)-doubt)/(1+odds)/in.Below), 1)
+	odds := (e + pseudocount) / (max(0, in.Below-e) + pseudocount) * factor
+	return min(max(0, (odds*(in.Below+pseudocount)-pseudocount)/(1+odds)/in.Below), 1)
 }
 
 // learn takes the parts of a usual value in, over so many values. One of much traffic
@@ -80,8 +80,8 @@ func (n *normalizer) learn(in *stat.Sample, over int) {
 	if n.scale == stat.Rate || !n.counted(in) {
 		return
 	}
-	keep := 1 - 1/(usualOver*float64(over))
-	weight := 1 / (in.Below + doubt)
+	keep := 1 - 1/(baselineSpan*float64(over))
+	weight := 1 / (in.Below + pseudocount)
 	n.Above, n.Below = keep*n.Above+weight*in.Above, keep*n.Below+weight*in.Below
 }
 

@@ -26,11 +26,11 @@ type DetectorState struct {
 	Shown    [2]float64     `json:"shown"`            // parts of the newest value
 	Recent   []float64      `json:"recent,omitempty"`
 	Past     uint64         `json:"past,omitempty"`
-	Bursts   bursts         `json:"bursts"`
+	Bursts   recurrence     `json:"bursts"`
 	Back     int            `json:"back,omitempty"`
 	Week     *week          `json:"week,omitempty"`
 	Last     int64          `json:"last"`
-	Open     *spell         `json:"open,omitempty"`
+	Open     *excursion     `json:"open,omitempty"`
 	By       string         `json:"by,omitempty"` // who found what Open has told
 	Count    detectorCounts `json:"count"`
 }

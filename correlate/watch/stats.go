@@ -84,7 +84,7 @@ type Stats struct {
 	ids       *event.IDs
 	known     map[string]*stat.Statistic
 	detectors map[string]*detector
-	leading   int // told spells of statistics that speak alone
+	leading   int // told excursions of statistics that speak alone
 	count     statsCounts
 }
 
@@ -221,7 +221,7 @@ func (s *Stats) abnormal(d *detector, in *stat.Sample, v *verdict) {
 		Side: v.side.String(), Window: utc(in.End).Sub(utc(in.Start)),
 	}
 	if d.open == nil {
-		d.open = &spell{Since: in.Start}
+		d.open = &excursion{Since: in.Start}
 	}
 	d.open.extend(&a, v.expected, in.Value-v.expected, in.End)
 	if !d.open.told() {
@@ -240,17 +240,17 @@ func (s *Stats) abnormal(d *detector, in *stat.Sample, v *verdict) {
 	s.tell(d)
 }
 
-// tell tells of the spell of a statistic.
+// tell tells of the excursion of a statistic.
 func (s *Stats) tell(d *detector) {
 	severity := d.open.severity()
 	f := d.open.finding()
-	f.Type, f.Key, f.Sensor, f.Unit = statisticType, d.name, d.by, d.kind.Unit
-	f.Memory, f.Severity = memory(d.set.Quiet, f.Window), severity
+	f.Type, f.Key, f.Sensor, f.Unit = statisticFinding, d.name, d.by, d.kind.Unit
+	f.Memory, f.Severity = findingMemory(d.set.Quiet, f.Window), severity
 	s.find(&f)
 }
 
-// statisticType is the type of the findings.
-const statisticType = "statistic"
+// statisticFinding is the type of the findings.
+const statisticFinding = "statistic"
 
 // held reports whether somebody else must speak first: a twin has said it, or it is
 // what any transfer does and nothing else is abnormal.
@@ -266,13 +266,13 @@ func (s *Stats) held(d *detector) bool {
 	return false
 }
 
-// quiet forgets a spell whose last abnormal interval is long enough ago.
+// quiet forgets an excursion whose last abnormal interval is long enough ago.
 func (s *Stats) quiet(d *detector, in *stat.Sample) {
 	switch {
 	case d.open == nil:
 	case !d.open.told() && d.past&(1<<d.set.Among-1) == 0:
 		d.open = nil
-	case d.open.untold() && in.End-d.open.Told >= tellEvery:
+	case d.open.untold() && in.End-d.open.Told >= repeatEvery:
 		s.tell(d)
 	case d.open.told() && in.End-d.open.Until >= int64(d.set.Quiet)*int64(d.open.Best.Window):
 		s.end(d)
@@ -286,14 +286,14 @@ func (s *Stats) end(d *detector) {
 	d.open = nil
 }
 
-// over tells that a spell is over for sure.
+// over tells that an excursion is over for sure.
 func (s *Stats) over(d *detector, at int64, reason string) {
 	if d.open.untold() {
 		s.tell(d)
 	}
 	if d.open.told() {
 		f := d.open.finding()
-		f.Type, f.Key, f.Sensor, f.Time, f.Over, f.Count = statisticType, d.name, d.by, utc(at), true, 0
+		f.Type, f.Key, f.Sensor, f.Time, f.Over, f.Count = statisticFinding, d.name, d.by, utc(at), true, 0
 		f.Details = []event.Detail{{Name: "reason", Value: reason}}
 		s.find(&f)
 	}
@@ -349,10 +349,10 @@ func (s *Stats) Counts(yield func(name string, n uint64)) {
 	yield("samples", c.samples)
 	yield("samples_without_value", c.missing)
 	yield("anomalies", c.anomalies)
-	yield("anomalies_small", c.small)
-	yield("anomalies_recurring", c.recurring)
-	yield("anomalies_customary", c.customary)
-	yield("anomalies_restored", c.restored)
+	yield("anomalies_insignificant", c.small)
+	yield("anomalies_recurrent", c.recurring)
+	yield("anomalies_seasonal", c.customary)
+	yield("anomalies_reverted", c.restored)
 	yield("anomalies_bulk_alone", c.bulk)
 	yield("anomalies_of_twins", c.twins)
 	yield("episodes", c.episodes)

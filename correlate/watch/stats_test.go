@@ -497,7 +497,7 @@ func TestDamagedStateIsLeftOut(t *testing.T) {
 		{"the old tails do not fit together", func(d *DetectorState) { d.Before = &ModelState{} }},
 		{"a week that is missing", func(d *DetectorState) { d.Week = nil }},
 		{"what is usual is negative", func(d *DetectorState) { d.Usual[0] = -1 }},
-		{"a spell without a window", func(d *DetectorState) { d.Open = &spell{} }},
+		{"an excursion without a window", func(d *DetectorState) { d.Open = &excursion{} }},
 	} {
 		p := newTape(t, DefaultSettings())
 		p.normal(1100, random(1))

@@ -95,26 +95,26 @@ func (c TransferConfig) Validate() error {
 // interval. One goroutine uses it at a time. See the package comment for how it is
 // fed.
 type Transfer struct {
-	cfg      TransferConfig
-	find     event.Find
-	judge    *anomalyzer.Detector
-	gate     *anomalyzer.Detector // magnitude alone; nil when that is no method
-	floor    float64
-	limit    int // values of a series
-	flows    pipes
-	begun    bool
-	start    int64 // of the open interval
-	interval int64
-	due      []candidate
-	spells   map[candidate]*burst
-	count    transferCounts
+	cfg        TransferConfig
+	find       event.Find
+	judge      *anomalyzer.Detector
+	gate       *anomalyzer.Detector // magnitude alone; nil when that is no method
+	floor      float64
+	limit      int // values of a series
+	flows      pipes
+	begun      bool
+	start      int64 // of the open interval
+	interval   int64
+	due        []candidate
+	excursions map[candidate]*flowExcursion
+	count      transferCounts
 }
 
 type transferCounts struct{ records, bytes, intervals, values, gated, evaluated, skipped, falling, unconcerned, anomalies, episodes, suppressed uint64 }
 
-// burst is a spell of one direction of a flow.
-type burst struct {
-	spell
+// flowExcursion is an excursion of one direction of a flow.
+type flowExcursion struct {
+	excursion
 	past    uint64 // a bit for each of the newest intervals: it was abnormal
 	carried uint64 // bytes of the abnormal intervals
 	quiet   int    // usual intervals since the last abnormal one
@@ -132,7 +132,7 @@ func NewTransfer(cfg TransferConfig, find event.Find) (*Transfer, error) {
 		return nil, err
 	}
 	t := &Transfer{cfg: cfg, find: find, judge: judge, interval: int64(cfg.Interval),
-		flows: newPipes(cfg.Flows), spells: map[candidate]*burst{}}
+		flows: newPipes(cfg.Flows), excursions: map[candidate]*flowExcursion{}}
 	if slices.Contains(cfg.Anomalyzer.Methods, anomalyzer.Magnitude.String()) || len(cfg.Anomalyzer.Methods) == 0 {
 		only := judge.Config()
 		only.Methods = []string{anomalyzer.Magnitude.String()}
@@ -189,7 +189,7 @@ func (t *Transfer) Advance(now int64) {
 func (t *Transfer) Flush() {
 	if t.begun {
 		t.close()
-		t.tellRest(func(*burst) bool { return true })
+		t.tellRest(func(*flowExcursion) bool { return true })
 		t.begun = false
 	}
 }
@@ -202,7 +202,7 @@ type candidate struct {
 	key   flow.Key
 }
 
-// id is a candidate as a key of spells.
+// id is a candidate as a key of excursions.
 func (c candidate) id() candidate { return candidate{slot: c.slot, side: c.side, key: c.key} }
 
 // compare orders the largest first, then by key: the slots depend on the order in
@@ -234,7 +234,7 @@ func compareKeys(a, b *flow.Key) int {
 func (t *Transfer) close() {
 	t.count.intervals++
 	t.due = t.due[:0]
-	for _, b := range t.spells {
+	for _, b := range t.excursions {
 		b.past <<= 1
 	}
 	if t.floor > 0 {
@@ -329,7 +329,7 @@ func (t *Transfer) evaluate() {
 			continue
 		}
 		t.count.anomalies++
-		b := t.spells[c.id()]
+		b := t.excursions[c.id()]
 		if b == nil {
 			if began++; began > t.cfg.Episodes {
 				t.count.suppressed++
@@ -386,11 +386,11 @@ func mean(values []float64) float64 {
 }
 
 // abnormal takes the interval into the spell, which is told of once it has lasted.
-func (t *Transfer) abnormal(c candidate, b *burst, a event.Anomaly, usual float64) {
+func (t *Transfer) abnormal(c candidate, b *flowExcursion, a event.Anomaly, usual float64) {
 	end := t.start + t.interval
 	if b == nil {
-		b = &burst{spell: spell{Since: t.start}, slot: c.slot}
-		t.spells[c.id()] = b
+		b = &flowExcursion{excursion: excursion{Since: t.start}, slot: c.slot}
+		t.excursions[c.id()] = b
 	}
 	b.extend(&a, usual, a.Value, end)
 	b.past |= 1
@@ -408,11 +408,11 @@ func (t *Transfer) abnormal(c candidate, b *burst, a event.Anomaly, usual float6
 }
 
 // tell tells of a transfer.
-func (t *Transfer) tell(c candidate, b *burst) {
+func (t *Transfer) tell(c candidate, b *flowExcursion) {
 	usual := b.Usual
 	f := b.finding()
-	f.Type, f.Unit, f.Usual, f.Severity = transferType, "bytes", &usual, t.cfg.Severity
-	f.Memory = memory(t.cfg.Quiet, t.cfg.Interval)
+	f.Type, f.Unit, f.Usual, f.Severity = transferFinding, "bytes", &usual, t.cfg.Severity
+	f.Memory = findingMemory(t.cfg.Quiet, t.cfg.Interval)
 	f.Src, f.Dst, f.Transport = ends(c.key.Src.Netip(), c.key.SrcPort), ends(c.key.Dst.Netip(), c.key.DstPort), ipproto.Name(c.key.Proto)
 	f.Offender, f.Victims = f.Src.Addr(), []netip.Addr{f.Dst.Addr()}
 	f.Key = f.Src.String() + " " + f.Dst.String() + " " + f.Transport
@@ -422,39 +422,39 @@ func (t *Transfer) tell(c candidate, b *burst) {
 	t.find(&f)
 }
 
-// transferType is the type of the findings.
-const transferType = "transfer"
+// transferFinding is the type of the findings.
+const transferFinding = "transfer"
 
 func ends(a netip.Addr, port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
 
-// settle tells what is new of spells that were told some time ago, and forgets those
+// settle tells what is new of excursions that were told some time ago, and forgets those
 // that have been quiet long enough.
 func (t *Transfer) settle() {
 	end := t.start + t.interval
-	t.tellRest(func(b *burst) bool { return b.quiet >= 0 && end-b.Told >= tellEvery })
-	for c, b := range t.spells {
+	t.tellRest(func(b *flowExcursion) bool { return b.quiet >= 0 && end-b.Told >= repeatEvery })
+	for c, b := range t.excursions {
 		if b.quiet++; b.quiet >= t.cfg.Quiet && !b.untold() {
-			delete(t.spells, c)
+			delete(t.excursions, c)
 		}
 	}
 }
 
-// tellRest tells what is new of those spells that were told and are due, in the order
+// tellRest tells what is new of those excursions that were told and are due, in the order
 // of their keys.
-func (t *Transfer) tellRest(due func(*burst) bool) {
+func (t *Transfer) tellRest(due func(*flowExcursion) bool) {
 	var rest []candidate
-	for c, b := range t.spells {
+	for c, b := range t.excursions {
 		if b.untold() && due(b) {
 			rest = append(rest, c)
 		}
 	}
 	slices.SortFunc(rest, candidate.compare)
 	for _, c := range rest {
-		t.tell(c, t.spells[c])
+		t.tell(c, t.excursions[c])
 	}
 }
 
-// forget frees the slot of a flow and forgets its spells.
+// forget frees the slot of a flow and forgets its excursions.
 func (t *Transfer) forget(slot uint32) {
 	t.forgetSpells(slot)
 	t.flows.free(slot)
@@ -465,12 +465,12 @@ func (t *Transfer) forgetSpells(slot uint32) {
 	passed := t.flows.passed(&t.flows.slots[slot])
 	t.count.values += passed
 	t.count.gated += passed
-	if len(t.spells) == 0 {
+	if len(t.excursions) == 0 {
 		return
 	}
-	t.tellRest(func(b *burst) bool { return b.slot == slot })
+	t.tellRest(func(b *flowExcursion) bool { return b.slot == slot })
 	for side := range 2 {
-		delete(t.spells, candidate{slot: slot, side: uint8(side), key: t.flows.slots[slot].direction(side)})
+		delete(t.excursions, candidate{slot: slot, side: uint8(side), key: t.flows.slots[slot].direction(side)})
 	}
 }
 

@@ -196,8 +196,8 @@ func TestTransferForgetsIdleFlows(t *testing.T) {
 		t.Fatalf("%d flows, %d episodes", l.transfer.Len(), l.firing())
 	}
 	l.tick()
-	if l.transfer.Len() != 0 || len(l.transfer.spells) != 0 || len(l.out) != 1 {
-		t.Errorf("%d flows, %d spells, %d records after 10 idle intervals", l.transfer.Len(), len(l.transfer.spells), len(l.out))
+	if l.transfer.Len() != 0 || len(l.transfer.excursions) != 0 || len(l.out) != 1 {
+		t.Errorf("%d flows, %d excursions, %d records after 10 idle intervals", l.transfer.Len(), len(l.transfer.excursions), len(l.out))
 	}
 	// The flow table ends it later, with all that it carried: that is no burst.
 	bytes := counts(l.transfer)["payload_bytes"]

@@ -36,9 +36,9 @@ type week struct {
 	Begun  bool               `json:"begun"` // Most and Least are those of this hour
 }
 
-// slack is how far beyond what an hour sustained before a value may be: a quarter, of
+// seasonalMargin is how far beyond what an hour sustained before a value may be: a quarter, of
 // logarithms.
-const slack = 0.22
+const seasonalMargin = 0.22
 
 // peak takes the value in for what the hour sustains.
 func (w *week) peak(x float64) {
@@ -74,7 +74,7 @@ func (w *week) peak(x float64) {
 func (w *week) customary(t int64, x float64, side spot.Side) bool {
 	hour := t / int64(time.Hour)
 	for _, ago := range [...]int64{23, 24, 25, weekHours - 1, weekHours} {
-		if at := bin(hour - ago); w.Weeks[at] > 0 && (side == spot.Up && x <= w.High[at]+slack || side == spot.Down && x >= w.Low[at]-slack) {
+		if at := bin(hour - ago); w.Weeks[at] > 0 && (side == spot.Up && x <= w.High[at]+seasonalMargin || side == spot.Down && x >= w.Low[at]-seasonalMargin) {
 			return true
 		}
 	}

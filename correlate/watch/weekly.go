@@ -213,7 +213,7 @@ func (x *WeeklyTransfer) judge(h *habit, hour, now int64) {
 		}
 		x.began++
 		x.count.episodes++
-	case now-h.told < tellEvery && hour <= h.hour:
+	case now-h.told < repeatEvery && hour <= h.hour:
 		return
 	}
 	x.tell(h, hour, now)
@@ -228,7 +228,7 @@ func (x *WeeklyTransfer) tell(h *habit, hour, now int64) {
 		usual = slices.Max(series)
 	}
 	f := event.Finding{
-		Type: transferType, Sensor: "hour-of-week", Key: h.key.src.String() + " " + h.key.dst.String(),
+		Type: transferFinding, Sensor: "hour-of-week", Key: h.key.src.String() + " " + h.key.dst.String(),
 		Time: utc(max(now, hour*int64(time.Hour))), Since: utc(hour * int64(time.Hour)), Memory: 2 * time.Hour, Window: time.Hour,
 		Offender: h.key.src.Netip(), Victims: []netip.Addr{h.key.dst.Netip()}, Src: ends(h.key.src.Netip(), 0), Dst: ends(h.key.dst.Netip(), 0),
 		Value: float64(h.open[at]), Threshold: float64(h.limit[at]), Usual: &usual, Unit: "bytes", Severity: severityHour,

@@ -269,10 +269,10 @@ func TestUsualTraffic(t *testing.T) {
 			continue
 		}
 		seconds += int((w.last - w.first) / int64(time.Second))
-		spells := map[string]bool{}
+		excursions := map[string]bool{}
 		for _, f := range w.told {
-			if spell := f.Type + f.Key + f.Since.String(); !spells[spell] {
-				spells[spell] = true
+			if excursion := f.Type + f.Key + f.Since.String(); !excursions[excursion] {
+				excursions[excursion] = true
 				alerts++
 				if f.Type == "transfer" {
 					transfers++

@@ -14,12 +14,12 @@ type Findings struct {
 	room *incident.Room
 }
 
-// largest is how many findings may begin in an hour.
-const largest = 1000
+// maxBegun is how many findings may begin in an hour.
+const maxBegun = 1000
 
 // NewFindings returns Findings that has seen none. Records go through emit.
 func NewFindings(seed [32]byte, emit event.Emit) *Findings {
-	return &Findings{incident.New(incident.Settings{Seed: seed, Notices: largest, RaisePerHour: largest}, func(e event.Event) {
+	return &Findings{incident.New(incident.Settings{Seed: seed, Notices: maxBegun, RaisePerHour: maxBegun}, func(e event.Event) {
 		if e.Dataset != event.DatasetAlert {
 			emit(e)
 		}
