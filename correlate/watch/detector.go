@@ -109,7 +109,7 @@ func (d *detector) exempt(x, usual float64, in *stat.Sample, v *verdict) {
 	case d.week != nil && d.week.customary(in.Start, x+usual, v.side):
 		v.exempt = seasonal
 		d.count.Customary++
-	case d.bursts.recur(in.Start, int64(d.set.Among)*(in.End-in.Start)):
+	case d.bursts.recur(in.Start, int64(d.set.Among)*(in.End-in.Start)) || !d.open.told() && d.bursts.toldOften(in.Start):
 		v.exempt = recurrent
 		d.count.Recurring++
 		if v.teaches = in.Start-d.bursts.Taught >= relearnEvery; v.teaches {
@@ -133,15 +133,31 @@ func (d *detector) lasts() bool {
 	return bits.OnesCount64(newest)*d.set.Among >= d.set.Recalibrate*d.set.Needed
 }
 
-// burstsAnHour is how often in an hour something may be abnormal: what returns more
-// often is usual.
-const burstsAnHour = 3
+// burstsAnHour is how often in an hour something may be abnormal, and tellingsADay how
+// often in a day it may be told of: what returns more often is usual.
+const (
+	burstsAnHour = 3
+	tellingsADay = 3
+)
 
 // recurrence remembers when the newest bursts of abnormal values began.
 type recurrence struct {
 	Begun  [burstsAnHour + 1]int64 `json:"begun"`  // newest first; 0: none
 	Last   int64                   `json:"last"`   // abnormal value
 	Taught int64                   `json:"taught"` // when the tails learned from one
+	Told   [tellingsADay]int64     `json:"told"`   // when excursions were told of, newest first; 0: none
+}
+
+// tell notes that an excursion is told of.
+func (b *recurrence) tell(t int64) {
+	copy(b.Told[1:], b.Told[:])
+	b.Told[0] = t
+}
+
+// toldOften reports whether no more is told of within this day.
+func (b *recurrence) toldOften(t int64) bool {
+	oldest := b.Told[tellingsADay-1]
+	return oldest != 0 && t-oldest <= int64(24*time.Hour)
 }
 
 // relearnEvery is how often what recurs teaches the tails: who repeats something as fast

@@ -30,7 +30,7 @@ func (s *excursion) extend(a *event.Anomaly, usual, distance float64, end int64)
 	s.All++
 	s.New++
 	s.Until = end
-	if distance = math.Abs(distance); s.All == 1 || distance > s.Distance {
+	if distance = min(math.Abs(distance), math.MaxFloat64); s.All == 1 || distance > s.Distance {
 		s.Best, s.Usual, s.Distance = *a, usual, distance
 	}
 }

@@ -157,24 +157,29 @@ func keys[V any](m map[string]V) map[string]bool {
 	return all
 }
 
-// A call every five minutes for half a minute is told of three times at most, however
-// long it goes on; as a single interval never.
+// A call every five or fifty minutes for half a minute or more is told of three times at
+// most, however long it goes on; as a single interval never.
 func TestCronIsLearned(t *testing.T) {
 	for _, c := range []struct {
-		why  string
-		long int // intervals of ten seconds
-		most int
-	}{{"one interval", 1, 0}, {"five intervals", 5, 3}} {
+		why   string
+		long  int // intervals of ten seconds
+		most  int
+		every int
+	}{
+		{"one interval every five minutes", 1, 0, 30},
+		{"five intervals every five minutes", 5, 3, 30},
+		{"five intervals every fifty minutes", 5, 3, 300},
+	} {
 		d := newDay(t, StatsConfig{})
 		for i := range 3 * 8640 {
 			h := d.usual(2)
-			if i > 4000 && i%30 < c.long {
+			if i > 4000 && i%c.every < c.long {
 				h.syn, h.packets, h.flows = h.syn+900, h.packets+1000, h.flows+400
 			}
 			d.interval(h)
 		}
 		if by := d.fired(); by["R_SYN"] > c.most || by["FLOW_RATE"] > c.most {
-			t.Errorf("%s every five minutes: %v", c.why, by)
+			t.Errorf("%s: %v", c.why, by)
 		}
 	}
 }

@@ -279,7 +279,7 @@ func (s *slow) follow(z float64, over int) {
 	if !s.Known {
 		s.Known, s.Z = true, z
 	}
-	s.Z += (z - s.Z) / float64(over)
+	s.Z += z/float64(over) - s.Z/float64(over) // the difference of two finite values may not be finite
 }
 
 func (s *slow) beyond(side spot.Side, y float64) bool {

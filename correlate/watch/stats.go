@@ -229,6 +229,10 @@ func (s *Stats) abnormal(d *detector, in *stat.Sample, v *verdict) {
 			return
 		}
 		d.by = v.by
+		d.bursts.tell(in.Start)
+		if d.twin != nil { // it says the same when this one says no more
+			d.twin.bursts.tell(in.Start)
+		}
 		d.count.Episodes++
 		s.count.episodes++
 		if !d.kind.Bulk {

@@ -26,8 +26,8 @@
 //   - A value beyond the threshold is not abnormal when it is less than twice the usual
 //     or within what chance makes of so few things; when it is usual as seen from many
 //     more values than the reference has; when it was so at that hour of the day or week
-//     before; and when such values begin to come for the fourth time within an hour.
-//     The last teach the tails, once in five minutes.
+//     before; and when such values begin to come for the fourth time within an hour, or
+//     three were told of within a day. The last teach the tails, once in five minutes.
 //   - Three of five values must be abnormal before anything is told. When as many of 20
 //     are, the detector learns anew: it is the new normal. If before it has learned
 //     enough 20 values in a row are normal to what it knew before, it returns to that.
