@@ -7,7 +7,9 @@ import (
 
 // FuzzRestore gives whatever a state file may hold: it is refused or works.
 func FuzzRestore(f *testing.F) {
-	set := settings(func(s *Settings) { s.NInit, s.Depth, s.Level, s.MaxExcess, s.Recalibrate = 40, 4, 0.5, 12, 5 })
+	set := settings(func(s *Settings) {
+		s.NInit, s.Depth, s.Level, s.MaxExcess, s.Recalibrate, s.Weekly = 40, 4, 0.5, 12, 5, false
+	})
 	for _, n := range []int{0, 3, 30, 60} {
 		p := newTape(f, set)
 		p.normal(n, random(1))

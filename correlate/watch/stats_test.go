@@ -496,6 +496,7 @@ func TestDamagedStateIsLeftOut(t *testing.T) {
 		{"the tails do not fit together", func(d *DetectorState) { d.Now.Spot.Up.Head = 1 << 20 }},
 		{"the old tails do not fit together", func(d *DetectorState) { d.Before = &ModelState{} }},
 		{"a week that is missing", func(d *DetectorState) { d.Week = nil }},
+		{"a week of which a value has no place", func(d *DetectorState) { d.Week.Next = 5 }},
 		{"what is usual is negative", func(d *DetectorState) { d.Usual[0] = -1 }},
 		{"an excursion without a window", func(d *DetectorState) { d.Open = &excursion{} }},
 	} {
