@@ -7,6 +7,7 @@ import (
 	"math/bits"
 	"net/netip"
 	"slices"
+	"time"
 
 	"vft/capture/flow"
 	"vft/correlate/anomalyzer"
@@ -330,10 +331,13 @@ func (t *Transfer) abnormal(c candidate, b *flowExcursion, a event.Anomaly, usua
 	t.tell(c, b)
 }
 
-// tell tells of a transfer.
+// tell tells of a transfer: what the abnormal intervals carried, beside what is usual
+// for the time that it has lasted.
 func (t *Transfer) tell(c candidate, b *flowExcursion) {
-	usual := b.Usual
+	lasted := b.Until - b.Since
+	usual := b.Usual * float64(lasted/t.interval)
 	f := b.finding()
+	f.Value, f.Threshold, f.Window = float64(b.carried), 0, time.Duration(lasted)
 	f.Type, f.Unit, f.Usual, f.Severity = transferFinding, "bytes", &usual, t.cfg.Severity
 	f.Memory = findingMemory(t.cfg.Quiet, t.cfg.Interval)
 	f.Src, f.Dst, f.Transport = ends(c.key.Src.Netip(), c.key.SrcPort), ends(c.key.Dst.Netip(), c.key.DstPort), ipproto.Name(c.key.Proto)
