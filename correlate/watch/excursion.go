@@ -19,7 +19,7 @@ type excursion struct {
 	All   int   `json:"all"`   // abnormal intervals
 	New   int   `json:"new"`   // of them, not told yet
 
-	// The value that lies maxDistance from the usual.
+	// The value that lies farthest from the usual.
 	Best     event.Anomaly `json:"best"`
 	Usual    float64       `json:"usual"`
 	Distance float64       `json:"distance"`

@@ -58,7 +58,8 @@ func (c ExfiltrationConfig) Validate() error {
 // Exfiltration finds what leaves for outside: a pair of a local source and a destination
 // that carries much in a day or a week, however slowly, and a large upload to where the
 // source has never been. What a source has given to a peer in a day for longer than a
-// week is its habit: up to twice that is silent. It keeps the pairs that
+// week is its habit: up to twice that is silent. What others fetch from a service of the
+// source is less: much of it over a long time is a lead, at once it is nothing. It keeps the pairs that
 // carry most in bounded memory, by Space-Saving (Metwally, Agrawal and El Abbadi,
 // "Efficient Computation of Frequent and Top-k Elements in Data Streams", ICDT 2005):
 // a new pair takes the place of the smallest and inherits its count, as an error that
@@ -86,6 +87,8 @@ type pair struct {
 	out   volume
 	back  volume
 	error uint64 // inherited
+	given uint64 // bytes in flows that the source opened, fading over a week
+	asked uint64 // bytes in flows that the destination opened, likewise
 	most  uint64 // the count of Space-Saving: bytes of the week and the error
 	at    int    // in the heap
 	told  int64  // when it was told last that it is above a limit; 0: it is not
@@ -164,17 +167,21 @@ func (x *Exfiltration) Carried(key *flow.Key, forth, back uint64, now int64) {
 	switch {
 	case from == to || dst.IsMulticast() || dst == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 	case from:
-		x.add(pairKey{key.Src, key.Dst}, forth, back, now, true)
+		x.add(pairKey{key.Src, key.Dst}, forth, back, now, !answers(key))
 	default:
-		x.add(pairKey{key.Dst, key.Src}, back, forth, now, false)
+		x.add(pairKey{key.Dst, key.Src}, back, forth, now, answers(key))
 	}
 }
 
+// answers reports whether a flow looks as if its first packet had been missed: what is
+// its source serves.
+func answers(key *flow.Key) bool { return key.Ports && key.SrcPort < 1024 && key.DstPort >= 1024 }
+
 // New reports whether a flow goes from a local host to a destination outside that it
-// has first talked to within a day, after enough was known of it.
+// has first talked to within a day, of its own accord and after enough was known of it.
 func (x *Exfiltration) New(key *flow.Key, now int64) bool {
 	p := x.index[pairKey{key.Src, key.Dst}]
-	if p == nil || now-p.first >= int64(24*time.Hour) {
+	if p == nil || now-p.first >= int64(24*time.Hour) || p.asked > p.given {
 		return false
 	}
 	g := x.hosts.index[key.Src]
@@ -201,6 +208,11 @@ func (x *Exfiltration) add(key pairKey, out, back uint64, now int64, opened bool
 	p.out.add(x.hour, out)
 	p.back.add(x.hour, back)
 	p.most += out
+	if opened {
+		p.given += out
+	} else {
+		p.asked += out
+	}
 	heap.Fix(&x.order, p.at)
 	x.judge(p, g, now)
 }
@@ -235,6 +247,8 @@ func (x *Exfiltration) Advance(now int64) {
 			p.out.clear(x.hour)
 			p.back.clear(x.hour)
 			p.error -= p.error / weekHours
+			p.given -= p.given / weekHours
+			p.asked -= p.asked / weekHours
 		}
 		x.hosts.fade()
 	}

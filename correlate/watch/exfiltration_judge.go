@@ -87,6 +87,16 @@ func (x *Exfiltration) above(p *pair, g *profile, now int64) excess {
 	recent, recentBack := p.out.recent(x.hour), p.back.recent(x.hour)
 	enough, known := g.knows(p.first)
 	lasted := time.Duration(now - p.first)
+	if p.asked > p.given { // the destination fetches it from a service
+		slow.severity, slowWeek.severity = severityMuch, severityMuch
+		switch {
+		case overDay && p.out.slow(false):
+			return slow
+		case overWeek && p.out.slow(true):
+			return slowWeek
+		}
+		return excess{}
+	}
 	switch {
 	case overDay && p.out.slow(false):
 		return slow

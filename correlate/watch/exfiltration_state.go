@@ -34,6 +34,8 @@ type PairState struct {
 	Out         volume     `json:"out"`
 	Back        volume     `json:"back"`
 	Error       uint64     `json:"error,omitempty"`
+	Given       uint64     `json:"given,omitempty"`
+	Asked       uint64     `json:"asked,omitempty"`
 	Told        int64      `json:"told,omitempty"` // when it was told that it is above a limit
 }
 
@@ -41,7 +43,7 @@ type PairState struct {
 func (x *Exfiltration) Save() ExfiltrationState {
 	state := ExfiltrationState{Hour: x.hour, Pairs: make([]PairState, 0, len(x.order))}
 	for _, p := range x.order {
-		one := PairState{p.key.src.Netip(), p.key.dst.Netip(), p.first, p.out, p.back, p.error, p.told}
+		one := PairState{p.key.src.Netip(), p.key.dst.Netip(), p.first, p.out, p.back, p.error, p.given, p.asked, p.told}
 		state.Pairs = append(state.Pairs, one)
 	}
 	slices.SortFunc(state.Pairs, func(a, b PairState) int {
@@ -72,7 +74,7 @@ func (x *Exfiltration) Restore(state ExfiltrationState) error {
 		if !s.Source.IsValid() || !s.Destination.IsValid() || index[s.key()] != nil {
 			return errors.New("the state of the pairs is damaged: an address is missing or a pair is there twice; it is learned anew")
 		}
-		p := &pair{key: s.key(), first: s.First, out: s.Out, back: s.Back, error: s.Error, told: s.Told, at: len(order)}
+		p := &pair{key: s.key(), first: s.First, out: s.Out, back: s.Back, error: s.Error, given: s.Given, asked: s.Asked, told: s.Told, at: len(order)}
 		p.most = p.out.week() + p.error
 		order, index[p.key] = append(order, p), p
 	}

@@ -245,6 +245,28 @@ func TestUploadToSomewhereNew(t *testing.T) {
 				*at += second
 			}
 		}, 0},
+		{"nor what a visitor fetches from a web server", func(x *Exfiltration, at *int64) {
+			browse(x, at, 25*60, 1)
+			for range 600 {
+				x.Carried(between(cloud, inside), 2000, 8<<20, *at)
+				*at += second
+			}
+		}, 0},
+		{"nor when the first packet was missed", func(x *Exfiltration, at *int64) {
+			browse(x, at, 25*60, 1)
+			k := between(inside, cloud)
+			k.SrcPort, k.DstPort = 443, 50_000
+			for range 600 {
+				x.Carried(k, 8<<20, 2000, *at)
+				*at += second
+			}
+		}, 0},
+		{"a day of it is a lead", func(x *Exfiltration, at *int64) {
+			for range 20 * 60 {
+				x.Carried(between(cloud, inside), 2000, 2<<20, *at)
+				*at += minute
+			}
+		}, severityMuch},
 	} {
 		x, out := leak(t, nil)
 		at := time.Date(2026, 1, 5, 7, 30, 0, 0, time.UTC).UnixNano()

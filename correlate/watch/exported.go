@@ -48,6 +48,7 @@ type exchange struct {
 	now  [2]uint64 // in the open interval
 	rest [2]uint64 // of long records, for this interval and those that follow
 	over [2]uint32 // over so many
+	side int64     // bytes of flows that the source of the key opened, less those that the other did
 }
 
 // NewExported returns an Exported that has seen nothing and feeds to, which nothing else
@@ -66,10 +67,10 @@ func (x *Exported) Flow(r *flow.Record) {
 		return
 	}
 	x.count.bytes += bytes[0] + bytes[1]
-	key := pairKey{r.Src, r.Dst}
+	key, opened := pairKey{r.Src, r.Dst}, opener(r)*int64(bytes[0]+bytes[1])
 	if r.Dst.Less(r.Src) {
 		key = pairKey{r.Dst, r.Src}
-		bytes[0], bytes[1] = bytes[1], bytes[0]
+		bytes[0], bytes[1], opened = bytes[1], bytes[0], -opened
 	}
 	at := x.pair(&key, bytes[0]+bytes[1])
 	if at < 0 {
@@ -78,6 +79,7 @@ func (x *Exported) Flow(r *flow.Record) {
 	}
 	x.sums[at] += bytes[0] + bytes[1]
 	p := &x.pairs[at]
+	p.side += opened
 	long := uint32(min((r.Last-r.First)/x.interval+1, int64(7*24*time.Hour)/x.interval+1))
 	for side, n := range bytes {
 		switch {
@@ -89,6 +91,18 @@ func (x *Exported) Flow(r *flow.Record) {
 			p.over[side] = max(p.over[side], long)
 		}
 	}
+}
+
+// opener guesses who opened a flow, as exporters do not say: services have the lower
+// port. It is 1 for the source, -1 for the destination, 0 when nothing tells.
+func opener(r *flow.Record) int64 {
+	switch {
+	case !r.Ports || r.SrcPort == r.DstPort:
+		return 0
+	case r.SrcPort > r.DstPort:
+		return 1
+	}
+	return -1
 }
 
 // exportedLook is how many pairs are looked at to find one that makes room.
@@ -175,11 +189,15 @@ func (x *Exported) tell(p *exchange) {
 			p.over[side]--
 		}
 	}
-	x.to.Flow(&flow.Record{
+	r := flow.Record{
 		Key: flow.Key{Src: p.key.src, Dst: p.key.dst}, Fwd: flow.Side{Payload: p.now[0]}, Rev: flow.Side{Payload: p.now[1]},
 		First: x.end - x.interval, Last: x.end - 1, End: flow.Finished,
-	})
-	p.now = [2]uint64{}
+	}
+	if p.side < 0 { // who opened most of it is the source
+		r.Key, r.Fwd, r.Rev = r.Key.Reverse(), r.Rev, r.Fwd
+	}
+	x.to.Flow(&r)
+	p.now, p.side = [2]uint64{}, p.side/2
 }
 
 // Flush closes the open interval, at the end of a capture.

@@ -194,3 +194,30 @@ func BenchmarkExported(b *testing.B) {
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/record")
 	b.ReportMetric(100, "limit-ns/record")
 }
+
+// Who opened a flow is guessed by the ports: what a server gives its visitors is not
+// what a host gives away.
+func TestExportedServerGivesNothingAway(t *testing.T) {
+	for _, c := range []struct {
+		why            string
+		sport, dport   uint16
+		src, dst       uint32
+		severity, want int
+	}{
+		{"a host uploads", 50_000, 443, inside, outside, severitySlow, 1},
+		{"a server is asked", 443, 50_000, inside, outside, severityMuch, 1},
+		{"nothing tells", 500, 500, inside, outside, severitySlow, 1},
+		{"a host inside with the higher address", 50_000, 443, inside, inside - 0x05000000, severitySlow, 1},
+	} {
+		x := newCollector(t)
+		for range 20 * 60 {
+			x.Flow(&flow.Record{Key: flow.Key{Src: packet.Addr4(c.src), Dst: packet.Addr4(c.dst), SrcPort: c.sport, DstPort: c.dport, Proto: 6, Ports: true},
+				Fwd: flow.Side{Packets: 1000, Bytes: 1 << 20}, First: x.at - 50*second, Last: x.at, End: flow.Finished})
+			x.wait(60 * second)
+		}
+		n, first := x.firing()
+		if n != c.want || first.Threat.Severity != c.severity {
+			t.Errorf("%s: %d alerts, the first is %+v", c.why, n, first)
+		}
+	}
+}

@@ -71,7 +71,7 @@ func (t *profiles) fade() {
 	}
 }
 
-// acquainted is how much must be known of a host before a destination can be new to
+// This much must be known of a host before a destination can be new to
 // it: its peers of a day, or as many peers as browsing makes in some minutes.
 const (
 	profiledAfter = 24 * time.Hour

@@ -213,7 +213,7 @@ func (s *Stats) settings(name string) Settings {
 	return s.cfg.Settings
 }
 
-// abnormal takes the interval into the spell, which is told of once enough of the
+// abnormal takes the interval into the excursion, which is told of once enough of the
 // newest values were abnormal, and while it goes on.
 func (s *Stats) abnormal(d *detector, in *stat.Sample, v *verdict) {
 	a := event.Anomaly{

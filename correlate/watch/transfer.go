@@ -309,7 +309,7 @@ func mean(values []float64) float64 {
 	return sum / float64(len(values))
 }
 
-// abnormal takes the interval into the spell, which is told of once it has lasted.
+// abnormal takes the interval into the excursion, which is told of once it has lasted.
 func (t *Transfer) abnormal(c candidate, b *flowExcursion, a event.Anomaly, usual float64) {
 	end := t.start + t.interval
 	if b == nil {
