@@ -35,9 +35,9 @@ type ExfiltrationConfig struct {
 }
 
 // DefaultExfiltrationConfig returns 10,000 pairs, 1 GiB in 24 hours, 3 GiB in 7 days, ten
-// times what came back, 200 MiB to a new destination, 4,096 hosts, 100 that may begin in an hour.
+// times what came back, 200 MiB to a new destination, 16,384 hosts, 100 that may begin in an hour.
 func DefaultExfiltrationConfig() ExfiltrationConfig {
-	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10, Burst: 200 << 20, Hosts: 4096, Episodes: 100}
+	return ExfiltrationConfig{Pairs: 10_000, Day: 1 << 30, Week: 3 << 30, Share: 10, Burst: 200 << 20, Hosts: 16_384, Episodes: 100}
 }
 
 // Validate says what is wrong with the first setting that is.
