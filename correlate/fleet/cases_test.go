@@ -113,7 +113,7 @@ func TestManyNoticesFold(t *testing.T) {
 
 func TestStrangersDoNotFoldTheNoticesOfOwnHosts(t *testing.T) {
 	b := newBench(t, nil)
-	b.Member([]netip.Prefix{netip.MustParsePrefix("10.1.2.3/24"), netip.MustParsePrefix("203.0.113.5/24")})
+	b.Member("client-0", []netip.Prefix{netip.MustParsePrefix("10.1.2.3/24"), netip.MustParsePrefix("203.0.113.5/24")})
 	for i := range 200 {
 		b.hit(float64(i), fmt.Sprintf("198.51.100.%d", i), fmt.Sprintf("client-%d", i), uint16(1000+i))
 	}
@@ -140,9 +140,9 @@ func TestStrangersDoNotFoldTheNoticesOfOwnHosts(t *testing.T) {
 func TestNobodyMakesTheInternetHisOwn(t *testing.T) {
 	b := newBench(t, func(r *Rules) { r.Networks = []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")} })
 	for _, p := range []string{"10.0.0.1/1", "192.168.0.1/8", "172.16.0.1/8", "127.0.0.1/8", "8.8.8.8/0", "2001:db8::1/3", "fd00::1/2"} {
-		b.Member([]netip.Prefix{netip.MustParsePrefix(p)})
+		b.Member(p, []netip.Prefix{netip.MustParsePrefix(p)})
 	}
-	b.Member([]netip.Prefix{{}, netip.MustParsePrefix("10.200.0.1/8"), netip.MustParsePrefix("fd00::1/64")})
+	b.Member("client-0", []netip.Prefix{{}, netip.MustParsePrefix("10.200.0.1/8"), netip.MustParsePrefix("fd00::1/64")})
 	for _, c := range []struct {
 		addr string
 		want bool
@@ -324,7 +324,7 @@ func TestManyRealSourcesRaiseNoStorm(t *testing.T) {
 		t.Error("nothing tells of the rest")
 	}
 	// The fleet's own hosts are told of all the same.
-	b.Member([]netip.Prefix{netip.MustParsePrefix("10.1.2.3/24")})
+	b.Member("client-0", []netip.Prefix{netip.MustParsePrefix("10.1.2.3/24")})
 	b.hit(2001, "10.1.2.9", "c0", 1)
 	b.hit(2001, "10.1.2.9", "c1", 1)
 	if a := b.last(); a.Key != "10.1.2.9" || a.Rule != "sweep" {

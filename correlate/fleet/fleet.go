@@ -304,6 +304,7 @@ func (f *Fleet) Counts(yield func(name string, n uint64)) {
 		{"sources", uint64(f.sources.Len())}, {"sources_evicted", c.sourcesEvicted}, {"sources_spoofable_evicted", c.spoofableEvicted},
 		{"ports", uint64(f.ports.Len())}, {"ports_evicted", c.portsEvicted},
 		{"clients", uint64(len(f.clients))}, {"clients_folded", c.clientsFolded},
+		{"inside", uint64(f.inside.entries)}, {"inside_refused", f.inside.refused},
 		{"incidents_open", uint64(len(f.sorted()))}, {"incidents_raised", c.raised}, {"incidents_updated", c.updated},
 		{"incidents_resolved", c.resolved}, {"incidents_evicted", c.evicted},
 		{"notices_folded", c.folded}, {"notices_absorbed", c.absorbed},

@@ -47,7 +47,7 @@ func NewServer(s Settings, c *Correlator) *Server {
 // that the client is dealt.
 func (s *Server) Hello(h link.Hello) []uint16 {
 	now := s.Now()
-	s.correlator.do(func() { s.correlator.fleet.Member(h.Addresses) })
+	s.correlator.do(func() { s.correlator.fleet.Member(h.Client, h.Addresses) })
 	ports := s.roster.deal(h, now)
 	s.back(h.Client, now)
 	s.member(h.Client, h.Hostname, now, event.Member{State: event.Connected, Version: h.Version, Traps: h.Traps})
