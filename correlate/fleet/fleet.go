@@ -15,6 +15,7 @@ const (
 	maxClients = 1<<15 - 1        // clients kept
 	maxHeld    = 4096             // incidents held at once
 	lateness   = 30 * time.Second // how late an event may come and count like any other
+	clockLimit = 7 * dayLong      // how late, or early, it may come and count at all
 	allowance  = 0.9              // share of one source from which on a match is the source's
 	dayLong    = 24 * time.Hour
 	perTick    = 10 * time.Millisecond
@@ -94,13 +95,15 @@ type Verdict uint8
 // The verdicts.
 const (
 	Counted Verdict = iota
-	Late            // counted, but it came more than 30 s after newer events
+	Late            // it came more than 30 s after newer events; not counted when it came more than 7 days after
 	Ignored         // an ignore entry matches it
+	Ahead           // not counted: it is more than 7 days ahead of the clock
 )
 
 // Observe judges a trap hit or a probe. Its time may lie before that of earlier
 // events: up to 30 s late it counts like any other, later it counts wherever a
-// window still covers it. Other events are passed over.
+// window still covers it. Other events are passed over, and so are those of a
+// clock that is wrong: ticks compare only over 248 days.
 func (f *Fleet) Observe(e *event.Event) Verdict {
 	if e.Dataset != event.DatasetTrap && e.Dataset != event.DatasetProbe {
 		return Counted
@@ -111,8 +114,15 @@ func (f *Fleet) Observe(e *event.Event) Verdict {
 		return Ignored
 	}
 	verdict := Counted
-	if f.newest.Sub(e.Time) > lateness {
+	switch {
+	case !f.advanced.IsZero() && e.Time.Sub(f.advanced) > clockLimit:
+		f.counts.ahead++
+		return Ahead
+	case !f.newest.IsZero() && f.newest.Sub(e.Time) > lateness:
 		f.counts.late++
+		if f.newest.Sub(e.Time) > clockLimit {
+			return Late
+		}
 		verdict = Late
 	}
 	f.see(e.Time)
@@ -286,7 +296,7 @@ func (f *Fleet) Open() []event.Alert {
 
 // counts are the counters of a Fleet.
 type counts struct {
-	observed, ignored, late                     uint64
+	observed, ignored, late, ahead              uint64
 	sourcesEvicted, portsEvicted, clientsFolded uint64
 	raised, updated, resolved, evicted, folded  uint64
 	absorbed, spoofableEvicted                  uint64
@@ -300,7 +310,7 @@ func (f *Fleet) Counts(yield func(name string, n uint64)) {
 		name string
 		n    uint64
 	}{
-		{"events", c.observed}, {"events_ignored", c.ignored}, {"events_late", c.late},
+		{"events", c.observed}, {"events_ignored", c.ignored}, {"events_late", c.late}, {"events_ahead", c.ahead},
 		{"sources", uint64(f.sources.Len())}, {"sources_evicted", c.sourcesEvicted}, {"sources_spoofable_evicted", c.spoofableEvicted},
 		{"ports", uint64(f.ports.Len())}, {"ports_evicted", c.portsEvicted},
 		{"clients", uint64(len(f.clients))}, {"clients_folded", c.clientsFolded},

@@ -339,6 +339,48 @@ func TestEventOfTheFuture(t *testing.T) {
 	b.Advance(time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC))
 }
 
+// Hosts whose clocks are wrong wrap no counter: the limit of notices holds, and
+// a campaign is seen.
+func TestWrongClocksBlindNoRule(t *testing.T) {
+	const day = 86400
+	for _, c := range []struct {
+		why  string
+		days float64
+		want Verdict
+	}{
+		{"a host without a clock chip", -20000, Late},
+		{"a spool of 300 days ago", -300, Late},
+		{"a clock that is 300 days ahead", 300, Ahead},
+	} {
+		b := newBench(t, nil)
+		b.advance(0)
+		for i := range 10 {
+			if v := b.hit(c.days*day+float64(i), fmt.Sprintf("198.51.100.%d", i), "noisy", 7000); v != c.want {
+				t.Errorf("%s: verdict %v", c.why, v)
+			}
+		}
+		if n := b.count("events_late") + b.count("events_ahead"); n != 10 || b.count("sources") != 0 || len(b.alerts) != 0 {
+			t.Errorf("%s: %d counted, %d sources, %q", c.why, n, b.count("sources"), b.story())
+		}
+		for i := range 30 {
+			b.hit(10+float64(i), fmt.Sprintf("203.0.113.%d", i), fmt.Sprintf("client-%d", i), uint16(1000+i))
+		}
+		if n := b.count("notices_folded"); n != 10 {
+			t.Errorf("%s: %d notices of 30 are folded, 20 in an hour are told", c.why, n)
+		}
+		for i, client := range []string{"alpha", "beta", "gamma"} {
+			b.hit(100+float64(i), fmt.Sprintf("192.0.2.%d", i), client, 7000)
+		}
+		b.advance(130)
+		campaign := func(a event.Alert) bool {
+			return a.Key == "7000" && a.Count == 3 && slices.ContainsFunc(a.Rules, func(m event.Match) bool { return m.ID == "port-campaign" })
+		}
+		if !slices.ContainsFunc(b.Open(), campaign) {
+			t.Errorf("%s: the campaign is not seen: %q", c.why, b.story())
+		}
+	}
+}
+
 // Ticks wrap after 497 days; what was quiet for so long counts anew.
 func TestPlacesQuietForMonths(t *testing.T) {
 	const day = 86400
