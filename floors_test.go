@@ -50,6 +50,7 @@ var floor = map[string]int{
 	"incident":               1,
 	"link":                   1,
 	"siem":                   1,
+	"spool":                  1,
 	"siem/ecs":               1,
 	"siem/ecs/ecstest":       1,
 	"traps":                  1,
@@ -75,6 +76,8 @@ var floor = map[string]int{
 // exceptions are the imports that the floors forbid and the house allows, each
 // with its reason.
 var exceptions = map[[2]string]string{
+	{"siem", "spool"}:                  "what waits for a destination waits in the one log with acknowledgement",
+	{"link", "spool"}:                  "what waits for the server waits in the one log with acknowledgement",
 	{"modes", "modes/settings"}:        "the settings are the part of the wiring that reads them",
 	{"correlate/known", "event"}:       "an ignore entry matches the findings and hits that parts exchange",
 	{"capture/stat", "capture/packet"}: "a counter reads the one Parsed that every packet passes in",
