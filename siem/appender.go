@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"vft/spool"
 )
 
 // appender appends whole lines to a file. When the file was moved away or
@@ -51,13 +53,13 @@ func endLine(f *os.File) error {
 	return err
 }
 
-func (a *appender) session(ctx context.Context, stop <-chan struct{}, q *queue) (err error) {
+func (a *appender) session(ctx context.Context, stop <-chan struct{}, log spool.Log) (err error) {
 	f, err := a.open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Sync(), f.Close()) }()
-	return q.feed(ctx, stop, func(b batch) (int, error) {
+	return feed(ctx, stop, log, all, func(b spool.Batch) (int, error) {
 		if a.movedFrom(f) {
 			fresh, err := a.open()
 			if err != nil {
@@ -89,13 +91,13 @@ type lineFile interface {
 
 // appendLines writes a batch. When the disk takes a part of it only, the line
 // that was torn is cut off again.
-func appendLines(f lineFile, b batch) (records int, err error) {
-	n, err := f.Write(b.data)
+func appendLines(f lineFile, b spool.Batch) (records int, err error) {
+	n, err := f.Write(b.Data)
 	if err == nil {
-		return len(b.ends), nil
+		return b.Len(), nil
 	}
-	records = b.whole(n)
-	torn := n - (len(b.data) - len(b.after(records).data))
+	records = b.Whole(n)
+	torn := n - len(b.Before(records).Data)
 	if torn == 0 {
 		return records, err
 	}

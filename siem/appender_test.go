@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"syscall"
 	"testing"
+
+	"vft/spool"
 )
 
 // lines makes the content of a file with the records numbered first to last.
@@ -132,12 +134,12 @@ func (f *fullDisk) Write(b []byte) (int, error) {
 }
 
 func TestDiskThatIsFull(t *testing.T) {
-	batchOf := func(first, last int) batch {
-		q := newQueue(100, 1<<20, 1<<20)
+	batchOf := func(first, last int) spool.Batch {
+		log := spool.NewMemory(spool.Limits{})
 		for n := first; n <= last; n++ {
-			q.put(number(n))
+			log.Append(spool.Events, append(number(n), '\n'))
 		}
-		return q.from(0)
+		return log.Take(all, all)
 	}
 	for _, c := range []struct {
 		why     string
@@ -170,7 +172,7 @@ func TestDiskThatIsFull(t *testing.T) {
 func TestRecordsLargerThanAChunk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vft.json")
 	d, stop := start(t, Config{Target: Target{Scheme: "file", Path: path}})
-	large := bytes.Repeat([]byte{'x'}, 3*chunkSize)
+	large := bytes.Repeat([]byte{'x'}, 200_000)
 	d.Send(number(1))
 	d.Send(large)
 	d.Send(number(2))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"vft/spool"
 	"vft/throttle"
 )
 
@@ -16,11 +17,11 @@ type complaint struct {
 	lines throttle.Throttle
 }
 
-func (t *complaint) failed(err error, counts totals) {
+func (t *complaint) failed(err error, counts spool.Counts) {
 	suppressed, ok := t.lines.Pass("", t.now())
 	if !ok {
 		return
 	}
-	t.log.Warn().Err(err).Str("destination", t.name).Uint64("queued", counts.queued).Uint64("dropped", counts.lost()).
+	t.log.Warn().Err(err).Str("destination", t.name).Uint64("queued", counts.Waiting).Uint64("dropped", counts.Lost()).
 		Uint64("suppressed", suppressed).Msg("destination fails; records wait and it is tried again")
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"syscall"
+
+	"vft/spool"
 )
 
 // maxDatagram is the largest payload of a UDP datagram over IPv4 (RFC 768,
@@ -20,22 +22,21 @@ type datagram struct {
 
 func (d *datagram) check() error { return nil }
 
-func (d *datagram) session(ctx context.Context, stop <-chan struct{}, q *queue) error {
+func (d *datagram) session(ctx context.Context, stop <-chan struct{}, log spool.Log) error {
 	conn, err := d.dial(ctx, "udp", d.address)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return q.feed(ctx, stop, func(b batch) (int, error) {
-		first := b.within(1)
-		_, err := conn.Write(first.data)
+	return feed(ctx, stop, log, 1, func(b spool.Batch) (int, error) {
+		_, err := conn.Write(b.Data)
 		switch {
 		case errors.Is(err, syscall.ECONNREFUSED):
 			// An ICMP answer to an earlier datagram; this one was not sent. The
 			// answer is used up, so the second attempt sends.
-			_, err = conn.Write(first.data)
+			_, err = conn.Write(b.Data)
 		case errors.Is(err, syscall.EMSGSIZE):
-			q.discard(reasonLarge) // some systems take less than maxDatagram
+			log.Drop(b, spool.TooLarge) // some systems take less than maxDatagram
 			return 0, nil
 		}
 		if err != nil {

@@ -81,7 +81,7 @@ func TestUDPErrors(t *testing.T) {
 		d.Send(number(2))
 		stop := make(chan struct{})
 		close(stop)
-		err := d.transport.session(context.Background(), stop, d.queue)
+		err := d.transport.session(context.Background(), stop, d.log)
 		if !errors.Is(err, c.want) || conn.wrote != c.wrote || count(d, "delivered") != c.delivered || count(d, "dropped_too_large") != c.tooLarge {
 			t.Errorf("%s: %v, %d written, %d delivered, %d too large", c.why, err, conn.wrote, count(d, "delivered"), count(d, "dropped_too_large"))
 		}

@@ -1,33 +1,43 @@
 package siem
 
-import "context"
+import (
+	"context"
+	"math"
+
+	"vft/spool"
+)
+
+// all is no limit of what is taken at once but that of the spool.
+const all = math.MaxInt
 
 // feed carries records to a transport that knows at once what became of them:
-// write returns how many it delivered. It ends like transport.session.
-func (q *queue) feed(ctx context.Context, stop <-chan struct{}, write func(batch) (int, error)) error {
-	for next := q.head(); ; {
-		b := q.from(next)
-		if len(b.ends) == 0 {
+// write gets at most so many and returns how many it delivered. It ends like
+// transport.session.
+func feed(ctx context.Context, stop <-chan struct{}, log spool.Log, most int, write func(spool.Batch) (int, error)) error {
+	log.Rewind()
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		b := log.Take(most, all)
+		if b.Len() == 0 {
 			if stop == nil {
 				return nil
 			}
 			select {
 			case <-ctx.Done():
 				return ctx.Err()
-			case <-q.wake:
+			case <-log.Changed():
 			case <-stop:
 				stop = nil
 			}
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		n, err := write(b)
-		q.release(next + uint64(n))
+		log.Ack(b.Before(n))
+		log.Nack(b.After(n))
 		if err != nil {
 			return err
 		}
-		next = q.head()
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"vft/spool"
 )
 
 // pipe writes whole lines to stdout. A disk that is full may have room again;
@@ -19,29 +21,29 @@ func (p *pipe) check() error {
 	return nil
 }
 
-func (p *pipe) session(ctx context.Context, stop <-chan struct{}, q *queue) error {
+func (p *pipe) session(ctx context.Context, stop <-chan struct{}, log spool.Log) error {
 	if err := p.check(); err != nil {
 		return permanent{err}
 	}
-	return q.feed(ctx, stop, func(b batch) (int, error) { return p.write(ctx, b) })
+	return feed(ctx, stop, log, all, func(b spool.Batch) (int, error) { return p.write(ctx, b) })
 }
 
 // write waits for a slow reader, but not longer than ctx. Nothing ends a write
 // to a pipe that no one reads, so then, as the process ends, that one write is
 // left behind.
-func (p *pipe) write(ctx context.Context, b batch) (records int, err error) {
+func (p *pipe) write(ctx context.Context, b spool.Batch) (records int, err error) {
 	type result struct {
 		n   int
 		err error
 	}
 	done := make(chan result, 1)
 	go func() {
-		n, err := p.w.Write(b.data)
+		n, err := p.w.Write(b.Data)
 		done <- result{n, err}
 	}()
 	select {
 	case r := <-done:
-		if r.err == nil && r.n < len(b.data) {
+		if r.err == nil && r.n < len(b.Data) {
 			r.err = io.ErrShortWrite
 		}
 		return p.written(b, r.n, r.err)
@@ -51,15 +53,12 @@ func (p *pipe) write(ctx context.Context, b batch) (records int, err error) {
 }
 
 // written tells how many records are out, given that n bytes are.
-func (p *pipe) written(b batch, n int, err error) (records int, _ error) {
+func (p *pipe) written(b spool.Batch, n int, err error) (records int, _ error) {
 	if err == nil {
-		return len(b.ends), nil
+		return b.Len(), nil
 	}
-	records = b.whole(n)
-	whole := 0
-	if records > 0 {
-		whole = int(b.ends[records-1] - b.base)
-	}
+	records = b.Whole(n)
+	whole := len(b.Before(records).Data)
 	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) && !errors.Is(err, syscall.EIO) {
 		return records, permanent{fmt.Errorf("stdout: %w", err)}
 	}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"vft/spool"
 )
 
 // TestStdoutOnAFullDisk fills a limit on the size of files, as a full disk
@@ -19,18 +21,18 @@ func TestStdoutOnAFullDisk(t *testing.T) {
 	defer file.Close()
 	full := &limitedFile{File: file, room: 1000}
 	p := &pipe{w: full}
-	q := newQueue(1000, 1<<20, 1<<16)
+	log := spool.NewMemory(spool.Limits{})
 	line := []byte(`{"n":` + strings.Repeat("1", 90) + "}\n")
 	for range 20 {
-		q.put(line)
+		log.Append(spool.Events, line)
 	}
 	stop := make(chan struct{})
 	close(stop)
-	if err := p.session(t.Context(), stop, q); err == nil || isPermanent(err) {
+	if err := p.session(t.Context(), stop, log); err == nil || isPermanent(err) {
 		t.Fatalf("a full disk gave %v", err)
 	}
 	full.room = 1 << 20
-	if err := p.session(t.Context(), stop, q); err != nil {
+	if err := p.session(t.Context(), stop, log); err != nil {
 		t.Fatal(err)
 	}
 	got, err := os.ReadFile(file.Name())

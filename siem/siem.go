@@ -13,13 +13,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"vft/retry"
+	"vft/spool"
 )
 
 // Config configures a Destination. Only Target has no default.
@@ -45,22 +44,19 @@ type Config struct {
 // goroutine, Run once.
 type Destination struct {
 	config    Config
-	queue     *queue
 	transport transport
-	wait      retry.Backoff
-	quiet     time.Duration // between two calls of OnDrop
-	attempts  atomic.Uint64 // connections tried, files opened
-	failures  atomic.Uint64 // attempts that failed, and connections that broke
+	log       spool.Log
+	runner    spool.Runner
 }
 
 // transport is one kind of destination. session opens it and carries records
-// from the queue, releasing each when it has arrived, until something fails,
-// which it returns, or until stop is closed and the queue is empty: nil. When
+// from the log, acknowledging each when it has arrived, until something fails,
+// which it returns, or until stop is closed and the log is empty: nil. When
 // ctx ends it returns at once. check finds what is wrong before the first
 // record, without the network.
 type transport interface {
 	check() error
-	session(ctx context.Context, stop <-chan struct{}, q *queue) error
+	session(ctx context.Context, stop <-chan struct{}, log spool.Log) error
 }
 
 // permanent is an error that no second attempt can mend.
@@ -83,7 +79,7 @@ func New(c Config) *Destination {
 	if c.Dial == nil {
 		c.Dial = dial
 	}
-	d := &Destination{config: c, quiet: time.Minute, wait: retry.Backoff{Least: 250 * time.Millisecond, Most: 10 * time.Second, Random: c.Random}}
+	d := &Destination{config: c}
 	largest := c.MaxBytes
 	switch c.Target.Scheme {
 	case "tls", "tcp":
@@ -95,7 +91,14 @@ func New(c Config) *Destination {
 	default:
 		d.transport = &pipe{w: c.Stdout}
 	}
-	d.queue = newQueue(c.MaxRecords, c.MaxBytes, largest)
+	d.log = spool.NewMemory(spool.Limits{Records: c.MaxRecords, Bytes: c.MaxBytes, Largest: largest})
+	complain := complaint{log: c.Log, now: c.Now, name: c.Target.String()}
+	d.runner = spool.Runner{
+		Log: d.log, Drain: c.Drain, Now: c.Now, OnDrop: c.OnDrop, Final: isPermanent,
+		Backoff: retry.Backoff{Least: 250 * time.Millisecond, Most: 10 * time.Second, Random: c.Random},
+		Session: func(ctx context.Context, stop <-chan struct{}) error { return d.transport.session(ctx, stop, d.log) },
+		Failed:  func(err error) { complain.failed(err, d.log.Totals().All()) },
+	}
 	return d
 }
 
@@ -116,31 +119,26 @@ func (d *Destination) Check() error {
 	return nil
 }
 
-// Send copies one record, a JSON object with or without its line end, into the
-// queue. It never blocks and never fails: a record that finds the queue full
+// Send copies one record, with its line end, into the queue; one without gets
+// its line end in another copy. It never blocks and never fails: a record that finds the queue full
 // is dropped and counted, those that wait keep their place.
-func (d *Destination) Send(record []byte) { d.queue.put(record) }
+func (d *Destination) Send(record []byte) {
+	if n := len(record); n == 0 || record[n-1] != '\n' {
+		record = append(record[:n:n], '\n')
+	}
+	d.log.Append(spool.Events, record)
+}
 
 // Wait blocks until at most so many records wait to be delivered, Run has
 // ended, or ctx ends, whose error it returns. It is for a sender that can be
 // held up, as a replay can: one that sends only after Wait loses nothing. One
 // goroutine may wait.
-func (d *Destination) Wait(ctx context.Context, most int) error { return d.queue.wait(ctx, most) }
+func (d *Destination) Wait(ctx context.Context, most int) error { return d.log.Wait(ctx, most) }
 
 // Counts yields the counters: sent, delivered, queued, dropped_queue_full,
 // dropped_too_large, dropped_stopped, attempts and failures (of connecting, or
-// opening). At any moment sent = delivered + queued + the three dropped.
-func (d *Destination) Counts(yield func(name string, n uint64)) {
-	t := d.queue.totals()
-	yield("sent", t.sent)
-	yield("delivered", t.delivered)
-	yield("queued", t.queued)
-	yield("dropped_queue_full", t.dropped[reasonFull])
-	yield("dropped_too_large", t.dropped[reasonLarge])
-	yield("dropped_stopped", t.dropped[reasonStopped])
-	yield("attempts", d.attempts.Load())
-	yield("failures", d.failures.Load())
-}
+// opening). At any moment sent = delivered + queued + all that is dropped.
+func (d *Destination) Counts(yield func(name string, n uint64)) { d.runner.Counts(yield) }
 
 // Run carries records until ctx ends, then what is left for at most
 // Config.Drain, and releases everything. End ctx after the last Send, or what
@@ -148,117 +146,17 @@ func (d *Destination) Counts(yield func(name string, n uint64)) {
 // when records were left, which are counted as dropped, or when the destination
 // can never work again: stdout was closed.
 func (d *Destination) Run(ctx context.Context) error {
-	hard, cancel := outlive(ctx, d.timeToStop)
-	defer cancel()
-	var reporter sync.WaitGroup
-	reporter.Go(func() { d.reportDrops(hard) })
-	err := d.carry(hard, ctx.Done())
-	cancel()
-	reporter.Wait()
-	left := d.queue.close()
-	if left == 0 && !isPermanent(err) {
+	left, err := d.runner.Run(ctx)
+	switch {
+	case err == nil:
 		return nil
-	}
-	if err == nil || errors.Is(err, context.Canceled) {
-		err = errTime
-	}
-	if left == 0 {
+	case left == 0:
 		return fmt.Errorf("cannot send to %s: %w", d.config.Target, err)
 	}
 	return fmt.Errorf("cannot deliver %d records to %s: %w", left, d.config.Target, err)
 }
 
-var errTime = errors.New("the time to stop was over")
-
 func isPermanent(err error) bool {
 	var p permanent
 	return errors.As(err, &p)
-}
-
-// timeToStop is how long to go on: without records only to say goodbye, not
-// until a peer that says nothing has answered.
-func (d *Destination) timeToStop() time.Duration {
-	if d.queue.totals().queued == 0 {
-		return min(d.config.Drain, 200*time.Millisecond)
-	}
-	return d.config.Drain
-}
-
-// outlive returns a context that ends a while after ctx did.
-func outlive(ctx context.Context, while func() time.Duration) (context.Context, context.CancelFunc) {
-	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(while())
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-hard.Done():
-		}
-	})
-	return hard, func() { stop(); cancel() }
-}
-
-// carry runs one session after another. It returns nil when all is delivered
-// after stop, or the last error when there is no more time.
-func (d *Destination) carry(ctx context.Context, stop <-chan struct{}) error {
-	log := complaint{log: d.config.Log, now: d.config.Now, name: d.config.Target.String()}
-	for failed := 0; ; failed++ {
-		before, began := d.queue.head(), d.config.Now()
-		d.attempts.Add(1)
-		err := d.transport.session(ctx, stop, d.queue)
-		if err == nil || isPermanent(err) {
-			return err
-		}
-		d.failures.Add(1)
-		if ctx.Err() != nil {
-			return err
-		}
-		log.failed(err, d.queue.totals())
-		if d.queue.head() != before || d.config.Now().Sub(began) > d.wait.Most {
-			failed = 0 // it worked for a while
-		}
-		if !d.pause(ctx, stop, d.wait.After(failed)) {
-			return err
-		}
-	}
-}
-
-// pause waits before the next attempt. It reports false when there is none to
-// make: no time is left, or the end has come and nothing waits.
-func (d *Destination) pause(ctx context.Context, stop <-chan struct{}, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-timer.C:
-			return true
-		case <-stop:
-			if d.queue.totals().queued == 0 {
-				return false
-			}
-			stop = nil
-		}
-	}
-}
-
-// reportDrops calls OnDrop until ctx ends.
-func (d *Destination) reportDrops(ctx context.Context) {
-	if d.config.OnDrop == nil {
-		return
-	}
-	for ctx.Err() == nil {
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.queue.lost:
-			d.config.OnDrop(d.queue.totals().lost())
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(d.quiet):
-		}
-	}
 }

@@ -32,7 +32,7 @@ func start(t testing.TB, c Config) (d *Destination, stop func() error) {
 // run runs d until the test ends, or stop is called.
 func run(t testing.TB, d *Destination) (stop func() error) {
 	t.Helper()
-	d.wait.Least, d.wait.Most = time.Millisecond, 20*time.Millisecond
+	d.runner.Backoff.Least, d.runner.Backoff.Most = time.Millisecond, 20*time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
@@ -160,7 +160,7 @@ func TestDropsAreReported(t *testing.T) {
 		OnDrop: func(n uint64) { reports <- n },
 		Dial:   func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("not here") }}
 	d := New(c)
-	d.quiet = time.Hour
+	d.runner.Quiet = time.Hour
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() { _ = d.Run(ctx) })
@@ -189,7 +189,7 @@ func TestReportsGoOnWhileDropsDo(t *testing.T) {
 		OnDrop: func(n uint64) { reports <- n },
 		Dial:   func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("not here") }}
 	d := New(c)
-	d.quiet = time.Microsecond
+	d.runner.Quiet = time.Microsecond
 	ctx, cancel := context.WithCancel(context.Background())
 	var run sync.WaitGroup
 	run.Go(func() { _ = d.Run(ctx) })

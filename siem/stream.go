@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"vft/spool"
 )
 
 // stream sends newline-delimited records over TCP, plain or inside TLS. A
@@ -52,43 +54,42 @@ func (s *stream) check() error {
 	return err
 }
 
-func (s *stream) session(ctx context.Context, stop <-chan struct{}, q *queue) error {
-	next := q.head()
-	c, err := s.connect(ctx, next)
+func (s *stream) session(ctx context.Context, stop <-chan struct{}, log spool.Log) error {
+	log.Rewind()
+	c, err := s.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer c.close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(past) })()
 	for {
-		b := q.from(next)
+		b := log.Take(all, c.atOnce())
 		switch {
-		case len(b.ends) > 0:
-			next, err = c.send(ctx, b, s.now())
+		case b.Len() > 0:
+			err = c.send(ctx, b, s.now())
 		case stop == nil && c.flight.empty():
 			return nil
 		default:
-			stop, err = c.idle(ctx, stop, q.wake)
+			stop, err = c.idle(ctx, stop, log.Changed())
 		}
-		q.release(s.landed(c, err))
+		s.landed(c, err, log.Ack)
 		if err != nil {
 			return err
 		}
 	}
 }
 
-// landed takes out of the flight what has arrived and returns the number of
-// the oldest record that may not have. err is why the connection ended, if it
-// did.
+// landed takes out of the flight what has arrived and hands it to arrived. err
+// is why the connection ended, if it did.
 //
 // A TLS 1.3 server that refuses our certificate says so after the handshake
 // seemed to succeed (RFC 8446 section 4.4.2), when its kernel has acknowledged
 // records that it never reads. So nothing counts in the first second, nor when
 // the connection ends within it, unless the server ended it in order.
-func (s *stream) landed(c *connection, err error) uint64 {
+func (s *stream) landed(c *connection, err error, arrived func(spool.Batch)) {
 	now := s.now()
 	if c.secure && now.Sub(c.since) < s.trust && !errors.Is(err, io.EOF) {
-		return c.flight.oldest
+		return
 	}
 	// Read before the kernel is asked: a byte written in between then counts
 	// as not acknowledged.
@@ -98,13 +99,13 @@ func (s *stream) landed(c *connection, err error) uint64 {
 		if !errors.Is(err, io.EOF) {
 			acknowledged = min(acknowledged, c.flight.writtenBy(now.Add(-s.settle)))
 		}
-		return c.flight.land(acknowledged, !c.secure)
+		c.flight.land(acknowledged, !c.secure, arrived)
+		return
 	}
-	return c.flight.land(c.flight.writtenBy(now.Add(-s.grace)), !c.secure)
+	c.flight.land(c.flight.writtenBy(now.Add(-s.grace)), !c.secure, arrived)
 }
 
-// connect opens a connection whose first record will be the one numbered next.
-func (s *stream) connect(ctx context.Context, next uint64) (*connection, error) {
+func (s *stream) connect(ctx context.Context) (*connection, error) {
 	raw, err := s.dial(ctx, "tcp", s.target.Address)
 	if err != nil {
 		return nil, err
@@ -118,7 +119,7 @@ func (s *stream) connect(ctx context.Context, next uint64) (*connection, error) 
 		}
 		c.secure = true
 	}
-	c.since, c.flight.oldest = s.now(), next
+	c.since = s.now()
 	c.reader.Go(c.watch)
 	return c, nil
 }
@@ -178,29 +179,33 @@ func (c *connection) close() {
 	c.poll.Stop()
 }
 
-// send writes a batch, or as much of it as goes into one TLS record, and
-// returns the number of the record after what it wrote.
-func (c *connection) send(ctx context.Context, b batch, now time.Time) (next uint64, err error) {
+// atOnce returns how many bytes to send at once.
+func (c *connection) atOnce() int {
+	if c.secure {
+		return maxTLS
+	}
+	return all
+}
+
+// send writes a batch.
+func (c *connection) send(ctx context.Context, b spool.Batch, now time.Time) error {
 	select {
 	case <-c.gone:
-		return b.first, c.reason(ctx, nil)
+		return c.reason(ctx, nil)
 	default:
 	}
-	if c.secure {
-		b = b.within(maxTLS)
-	}
 	start := c.written.Load()
-	_, err = c.Write(b.data)
+	_, err := c.Write(b.Data)
 	end := c.written.Load()
 	if err != nil && c.secure {
 		end = math.MaxInt64 // half a TLS record is nothing
 	}
-	c.flight.add(mark{batch: b, start: start, end: end, at: now})
+	c.flight.add(mark{Batch: b, start: start, end: end, at: now})
 	c.again = pollLeast
 	if err != nil {
-		return b.next(), c.reason(ctx, err)
+		return c.reason(ctx, err)
 	}
-	return b.next(), nil
+	return nil
 }
 
 // idle waits until there is something to do. It returns stop, or nil once stop

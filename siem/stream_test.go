@@ -125,11 +125,8 @@ func TestReaderThatNeverReads(t *testing.T) {
 	for count(d, "dropped_queue_full") < 1000 {
 		d.Send(record) // returns, or the test never ends
 	}
-	d.queue.mu.Lock()
-	memory := d.queue.memory
-	d.queue.mu.Unlock()
-	if memory > limit {
-		t.Errorf("the queue takes %d bytes, limit %d", memory, limit)
+	if queued := count(d, "queued") * uint64(len(record)); queued > limit {
+		t.Errorf("%d bytes wait, limit %d", queued, limit)
 	}
 	if err := stop(); err == nil || !strings.Contains(err.Error(), "the time to stop was over") {
 		t.Errorf("records were left, but Run returned %v", err)
@@ -189,7 +186,7 @@ func TestGraceInPlaceOfAcknowledgements(t *testing.T) {
 	now <- time.Unix(1000, 0)
 	clock := func() time.Time { t := <-now; now <- t; return t }
 	d := New(Config{Target: tcpTarget(t, l.Addr().String()), Dial: dialHidden, Now: clock})
-	d.wait.Most = time.Millisecond
+	d.runner.Backoff.Most = time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- d.Run(ctx) }()
@@ -215,7 +212,7 @@ func TestGraceInPlaceOfAcknowledgements(t *testing.T) {
 func TestDialError(t *testing.T) {
 	refused := errors.New("refused")
 	d := New(Config{Target: Target{Scheme: "tcp", Address: "a:1"}, Dial: func(context.Context, string, string) (net.Conn, error) { return nil, refused }})
-	if err := d.transport.session(context.Background(), nil, d.queue); !errors.Is(err, refused) {
+	if err := d.transport.session(context.Background(), nil, d.log); !errors.Is(err, refused) {
 		t.Errorf("got %v", err)
 	}
 }
