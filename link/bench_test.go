@@ -74,8 +74,8 @@ func BenchmarkLinkDecode(b *testing.B) {
 
 // Decoding alone, of the same frame.
 func BenchmarkDecodeFrame(b *testing.B) {
-	spool := fullSpool()
-	frame, n := spool.Next(nil, maxBatch)
+	outbox := fullOutbox()
+	frame, n := outbox.next(nil, maxBatch)
 	d := newDecoder()
 	b.ReportAllocs()
 	began := cpu(b)
@@ -91,8 +91,8 @@ func BenchmarkDecodeFrame(b *testing.B) {
 
 // The same by encoding/json, for comparison.
 func BenchmarkDecodeFrameByEncodingJSON(b *testing.B) {
-	spool := fullSpool()
-	frame, n := spool.Next(nil, maxBatch)
+	outbox := fullOutbox()
+	frame, n := outbox.next(nil, maxBatch)
 	began := cpu(b)
 	for b.Loop() {
 		var events struct {

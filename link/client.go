@@ -20,6 +20,7 @@ import (
 
 	"vft/event"
 	"vft/retry"
+	"vft/spool"
 	"vft/throttle"
 )
 
@@ -40,19 +41,21 @@ type ClientConfig struct {
 	Traps    func() (open, failed []uint16) // for heartbeats
 	Load     func() float64                 // for heartbeats
 
-	Spool *Spool // nil: one in memory with the default limits
-	Now   func() time.Time
-	Rand  func() float64 // from [0, 1), for the jitter; nil: random
-	Dial  func(ctx context.Context, network, addr string) (net.Conn, error)
-	Log   zerolog.Logger
-	Drain time.Duration // how long Run goes on delivering when its context ends; 0: 3 s
+	SpoolEvents int // that wait for the server at most; 0: 65,536
+	SpoolBytes  int // that they take at most; 0: 32 MiB
+	Now         func() time.Time
+	Rand        func() float64 // from [0, 1), for the jitter; nil: random
+	Dial        func(ctx context.Context, network, addr string) (net.Conn, error)
+	Log         zerolog.Logger
+	Drain       time.Duration // how long Run goes on delivering when its context ends; 0: 3 s
 }
 
 // Client is a client's end of the link.
 type Client struct {
 	cfg      ClientConfig
 	boot     string
-	spool    *Spool
+	outbox   *outbox
+	runner   spool.Runner
 	dialer   websocket.Dialer
 	sessions tls.ClientSessionCache
 	counts   clientCounts
@@ -85,17 +88,18 @@ const (
 // NewClient returns a Client that takes events and sends none until Run.
 func NewClient(cfg ClientConfig) *Client {
 	cfg.defaults()
-	c := &Client{cfg: cfg, spool: cfg.Spool, boot: rand.Text(), sessions: tls.NewLRUClientSessionCache(1)}
+	c := &Client{cfg: cfg, outbox: newOutbox(cfg.SpoolEvents, cfg.SpoolBytes), boot: rand.Text(), sessions: tls.NewLRUClientSessionCache(1)}
 	c.dialer = websocket.Dialer{ReadBufferSize: 1024, WriteBufferSize: sendBuffer, WriteBufferPool: new(sync.Pool), Subprotocols: []string{subprotocol}}
 	c.state.Store(&ClientStatus{Since: cfg.Now()})
+	c.runner = spool.Runner{
+		Log: c.outbox.log, Session: c.connectAndServe, Drain: cfg.Drain, Now: cfg.Now,
+		Failed: c.failed, Final: c.isFinal, Delay: c.pause, Fresh: func(lived time.Duration) bool { return lived > longEnough },
+	}
 	return c
 }
 
 func (c *ClientConfig) defaults() {
 	orDefault(&c.Drain, 3*time.Second)
-	if c.Spool == nil {
-		c.Spool = NewSpool(0, 0)
-	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -134,7 +138,7 @@ func (c *Client) Emit(e event.Event) {
 		c.log("invalid").Err(err).Msg("BUG: an event that no server would take was dropped")
 		return
 	}
-	c.spool.Append(&e)
+	c.outbox.add(&e)
 }
 
 // Check reads the client's identity, so that a damaged file shows before
@@ -152,8 +156,8 @@ func (c *Client) Counts(yield func(name string, n uint64)) {
 	for i := range c.counts {
 		yield(clientCounters[i], c.counts[i].Load())
 	}
-	yield("events_dropped", c.spool.Dropped())
-	yield("events_spooled", uint64(c.spool.Len()))
+	yield("events_dropped", c.outbox.dropped())
+	yield("events_spooled", uint64(c.outbox.len()))
 }
 
 // Run keeps the client connected until ctx ends; then it delivers what waits,
@@ -164,32 +168,41 @@ func (c *Client) Run(ctx context.Context) (err error) {
 	if c.identity, err = loadIdentity(c.cfg.Dir); err != nil {
 		return err
 	}
-	for attempt := 0; ; attempt++ {
-		began := c.cfg.Now()
-		err := c.connectAndServe(ctx)
+	left, err := c.runner.Run(ctx)
+	if c.isFinal(err) {
 		c.status(false, err)
-		if ctx.Err() != nil {
-			c.reportLost()
-			return nil
-		}
-		if errors.Is(err, ErrRefused) {
-			c.counts.add(cRefused)
-			if !c.welcomed {
-				return err
-			}
-			c.strange = false // the server may have found its list of clients again
-		}
-		if c.cfg.Now().Sub(began) > longEnough {
-			attempt = 0
-		}
-		delay := c.delay(attempt, err)
-		kind := "disconnected"
-		if errors.Is(err, ErrRefused) {
-			kind = "refused"
-		}
-		c.log(kind).Err(err).Dur("retry_ms", delay).Msg("not connected to " + c.cfg.Server)
-		sleep(ctx, delay)
+		c.counts.add(cRefused)
+		return err
 	}
+	c.status(false, nil)
+	if left > 0 {
+		c.cfg.Log.Warn().Uint64("events", left).AnErr("reason", err).Msg("events not delivered: the server did not acknowledge them in time")
+	}
+	return nil
+}
+
+// isFinal reports whether trying again cannot help.
+func (c *Client) isFinal(err error) bool { return errors.Is(err, ErrRefused) && !c.welcomed }
+
+// failed notes why a connection ended, or did not come about.
+func (c *Client) failed(err error) {
+	c.status(false, err)
+	if errors.Is(err, ErrRefused) {
+		c.counts.add(cRefused)
+		c.strange = false // the server may have found its list of clients again
+	}
+}
+
+// pause says, and returns, how long to wait after the attempt that ended with
+// err.
+func (c *Client) pause(err error, attempt int) time.Duration {
+	delay := c.delay(attempt, err)
+	kind := "disconnected"
+	if errors.Is(err, ErrRefused) {
+		kind = "refused"
+	}
+	c.log(kind).Err(err).Dur("retry_ms", delay).Msg("not connected to " + c.cfg.Server)
+	return delay
 }
 
 // delay returns how long to wait after the attempt that ended with err.
@@ -202,12 +215,6 @@ func (c *Client) delay(attempt int, err error) time.Duration {
 		wait.Least = lastDelay
 	}
 	return wait.After(attempt)
-}
-
-func (c *Client) reportLost() {
-	if n := c.spool.Len(); n > 0 {
-		c.cfg.Log.Warn().Int("events", n).Msg("events not delivered: the server did not acknowledge them in time")
-	}
 }
 
 func (c *Client) status(connected bool, err error) {

@@ -31,9 +31,9 @@ type delivery struct {
 	beatNow  chan struct{} // holds one signal: a heartbeat is due early
 }
 
-// connectAndServe connects, delivers and returns why it ended. When ctx ends
-// it first delivers what waits.
-func (c *Client) connectAndServe(ctx context.Context) error {
+// connectAndServe is a session of spool.Runner: it connects, delivers and
+// returns why it ended.
+func (c *Client) connectAndServe(ctx context.Context, stop <-chan struct{}) error {
 	ws, welcome, err := c.connect(ctx)
 	if err != nil {
 		c.counts.add(cConnectFailed)
@@ -43,8 +43,7 @@ func (c *Client) connectAndServe(ctx context.Context) error {
 	c.keepIdentity(ws, welcome)
 	d := &delivery{client: c, ws: ws, interval: millis(welcome.Settings.Heartbeat, 100*time.Millisecond, time.Hour), beatNow: make(chan struct{}, 1)}
 	d.ctx, d.end = context.WithCancelCause(context.Background())
-	c.spool.Rewind()
-	c.spool.Ack(welcome.Seq)
+	c.outbox.resume(welcome.Seq)
 	c.cfg.OnIgnore(welcome.Ignore)
 	if len(welcome.Ports) > 0 {
 		c.cfg.OnDeal(welcome.Ports)
@@ -56,7 +55,7 @@ func (c *Client) connectAndServe(ctx context.Context) error {
 		<-d.ctx.Done()
 		ws.Close()
 	})
-	d.end(d.send(ctx))
+	d.end(d.send(ctx, stop))
 	work.Wait()
 	c.counts.add(cDisconnects)
 	return context.Cause(d.ctx)
@@ -73,19 +72,17 @@ func (c *Client) keepIdentity(ws *websocket.Conn, welcome *welcomeFrame) {
 	c.cfg.Log.Info().Str("client", welcome.Client).Str("server", c.cfg.Server).Msg("connected")
 }
 
-// send sends batches until the connection ends, or until ctx ends and all is
-// delivered or the time for that is over.
-func (d *delivery) send(ctx context.Context) error {
-	spool := d.client.spool
-	stopping := ctx.Done()
-	var giveUp <-chan time.Time
+// send sends batches until the connection or ctx ends, or until stop is closed
+// and all is delivered.
+func (d *delivery) send(ctx context.Context, stop <-chan struct{}) error {
+	outbox := d.client.outbox
 	var frame []byte
 	var last time.Time
 	for {
-		if stopping == nil && spool.Len() == 0 {
+		if stop == nil && outbox.len() == 0 {
 			return nil
 		}
-		wait := d.due(stopping == nil, last)
+		wait := d.due(stop == nil, last)
 		if wait == 0 {
 			var err error
 			if frame, err = d.sendBatch(frame[:0]); err != nil {
@@ -98,12 +95,11 @@ func (d *delivery) send(ctx context.Context) error {
 		select {
 		case <-d.ctx.Done():
 			return context.Cause(d.ctx)
-		case <-stopping:
-			stopping = nil
-			giveUp = time.After(d.client.cfg.Drain)
-		case <-giveUp:
-			return errors.New("the time to deliver what waits is over")
-		case <-spool.Changed():
+		case <-stop:
+			stop = nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-outbox.log.Changed():
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -114,7 +110,7 @@ func (d *delivery) send(ctx context.Context) error {
 // when it is full, or when none was sent lately, so that one hit is reported at
 // once and many together.
 func (d *delivery) due(stopping bool, last time.Time) time.Duration {
-	unsent, sent := d.client.spool.Unsent()
+	unsent, sent := d.client.outbox.waiting()
 	if unsent == 0 || sent >= maxInFlight {
 		return time.Hour
 	}
@@ -128,7 +124,7 @@ func (d *delivery) due(stopping bool, last time.Time) time.Duration {
 }
 
 func (d *delivery) sendBatch(frame []byte) ([]byte, error) {
-	frame, n := d.client.spool.Next(frame, maxBatch)
+	frame, n := d.client.outbox.next(frame, maxBatch)
 	if n == 0 {
 		return frame, nil
 	}
@@ -170,7 +166,7 @@ func (d *delivery) frame(kind int, b []byte) error {
 	switch frame.Type {
 	case "ack":
 		c.counts.add(cAcked)
-		c.spool.Ack(frame.Seq)
+		c.outbox.ack(frame.Seq)
 	case "deal":
 		c.cfg.OnDeal(frame.Ports)
 		select {
@@ -243,8 +239,8 @@ func (c *Client) heartbeat() Heartbeat {
 	open, failed := c.cfg.Traps()
 	return Heartbeat{
 		Time:     c.cfg.Now().UTC(),
-		Spooled:  uint64(c.spool.Len()),
-		Dropped:  c.spool.Dropped(),
+		Spooled:  uint64(c.outbox.len()),
+		Dropped:  c.outbox.dropped(),
 		SelfTest: c.selfTest[:min(len(c.selfTest), 1000)],
 		Load:     finite(c.cfg.Load()),
 		Traps:    open[:min(len(open), maxPorts)],

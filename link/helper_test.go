@@ -93,15 +93,16 @@ func flood() {
 			acked.Store(frame.Seq)
 		}
 	}()
-	spool := fullSpool()
+	outbox := fullOutbox()
 	var frame []byte
 	for seq := uint64(1); ctx.Err() == nil; seq += maxBatch {
 		for acked.Load()+maxInFlight < seq && ctx.Err() == nil {
 			runtime.Gosched()
 		}
-		spool.Rewind()
-		spool.first = seq
-		frame, _ = spool.Next(frame[:0], maxBatch)
+		outbox.log.Rewind()
+		outbox.last = seq - 1
+		frame, _ = outbox.next(frame[:0], maxBatch)
+		outbox.sent = nil
 		if ws.WriteMessage(websocket.TextMessage, frame) != nil {
 			return
 		}

@@ -2,7 +2,7 @@
 // text frames over a TLS 1.3 WebSocket, each side proven to the other before
 // anything else is said, each event stored once and in order.
 //
-// A Client keeps its events in a Spool until the server has acknowledged them;
+// A Client keeps its events in a spool until the server has acknowledged them;
 // it connects again for ever, and only acknowledged events leave the spool. A
 // Server numbers what it has per client and boot, so that an event that comes
 // twice is taken once. Who an event is from is taken from the connection.

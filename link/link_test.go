@@ -23,7 +23,7 @@ func TestEventsArriveOnceInOrderStamped(t *testing.T) {
 		c.Emit(hit(i))
 	}
 	r.once(1000)
-	eventually(t, "all are acknowledged", func() bool { return c.spool.Len() == 0 })
+	eventually(t, "all are acknowledged", func() bool { return c.outbox.len() == 0 })
 	id := c.connected().Status().ID
 	if !strings.HasPrefix(id, "web-1-") || len(id) != len("web-1-")+8 {
 		t.Errorf("the id dealt is %q", id)
@@ -121,7 +121,7 @@ func TestNotStoredIsNotAcknowledged(t *testing.T) {
 	c := run(t, r.config())
 	c.Emit(hit(0))
 	eventually(t, "the event was refused", func() bool { return r.count("events_not_stored") > 1 })
-	if c.spool.Len() != 1 {
+	if c.outbox.len() != 1 {
 		t.Error("the event left the spool")
 	}
 	r.mu.Lock()
@@ -393,7 +393,7 @@ func TestReconnectsWithFullJitter(t *testing.T) {
 }
 
 func TestEmitDropsWhatNoServerTakes(t *testing.T) {
-	c := NewClient(ClientConfig{Spool: NewSpool(2, 0)})
+	c := NewClient(ClientConfig{SpoolEvents: 2})
 	c.Emit(event.Event{})
 	for i := range 5 {
 		c.Emit(hit(i))

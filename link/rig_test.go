@@ -290,15 +290,15 @@ func hit(n int) event.Event {
 	}
 }
 
-// fullSpool holds as many events as one frame takes, without their messages.
-func fullSpool() *Spool {
-	s := NewSpool(0, 0)
+// fullOutbox holds as many events as one frame takes, without their messages.
+func fullOutbox() *outbox {
+	o := newOutbox(0, 0)
 	for i := range maxBatch {
 		e := hit(i)
 		e.Message = ""
-		s.Append(&e)
+		o.add(&e)
 	}
-	return s
+	return o
 }
 
 // once fails unless the hits from 0 to n-1 were stored, once each, in order.
