@@ -46,7 +46,8 @@ func (e Evidence) String() string {
 
 // Event is one observation or finding. It is a value: copy it. What its
 // pointers and slices refer to is never changed after the Event was emitted.
-// At most one of the detail pointers is set; Dataset says which.
+// At most one of the detail pointers is set; Dataset says which. An Event without a
+// Dataset only tells that it is Time: a replay has no other clock.
 type Event struct {
 	ID        ID             `json:"id"`
 	Time      time.Time      `json:"time"` // event time, UTC

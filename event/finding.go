@@ -28,6 +28,8 @@ type Finding struct {
 	Sources  []netip.Addr `json:"sources,omitempty"`  // some of many, heaviest first
 	Victims  []netip.Addr `json:"victims,omitempty"`  // seen since the last telling
 	Ports    []uint16     `json:"ports,omitempty"`    // of the victims, seen since the last telling
+	Hosts    int          `json:"hosts,omitempty"`    // distinct victims so far, where Victims do not list all
+	Distinct int          `json:"distinct,omitempty"` // distinct ports so far, where Ports do not list all
 	Client   string       `json:"client,omitempty"`   // the host that saw it; the server stamps it from the connection
 	Clients  []string     `json:"clients,omitempty"`  // other hosts that saw it too
 	Observer string       `json:"observer,omitempty"` // exporter or interface that saw it

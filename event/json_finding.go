@@ -27,6 +27,7 @@ func (f *Finding) bound() {
 	f.Ports = boundList(f.Ports)
 	f.Src, f.Dst = boundAddrPort(f.Src), boundAddrPort(f.Dst)
 	f.Value, f.Threshold, f.Usual = finite(f.Value), finite(f.Threshold), boundNumber(f.Usual)
+	f.Hosts, f.Distinct = max(0, min(f.Hosts, math.MaxUint16)), max(0, min(f.Distinct, math.MaxUint16))
 	f.Severity, f.Evidence = max(0, min(f.Severity, 100)), min(f.Evidence, E3)
 	b := budget(detailBudget)
 	f.Details = b.details(f.Details)

@@ -334,3 +334,16 @@ func earlier(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// End ends the incident that is about that, unless detectors saw more than rules
+// over trap hits did. It reports whether it was open.
+func (r *Room) End(kind event.AlertKind, key, reason string) bool {
+	at := slices.IndexFunc(r.open, func(i *incident) bool {
+		return i.Kind == kind && i.Key == key && i.Overflow == "" && !slices.ContainsFunc(i.Findings, func(t *finding) bool { return !t.Rule })
+	})
+	if at < 0 {
+		return false
+	}
+	r.resolve(r.open[at], r.clock, reason)
+	return true
+}

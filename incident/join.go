@@ -195,7 +195,7 @@ func alike(a, b []uint16) bool {
 // waits reports whether an incident that a finding begins is held for a moment:
 // its sources may turn out to be attackers with incidents of their own.
 func waits(f *event.Finding) bool {
-	return len(f.Sources) > 0 && (f.By == event.ByPort || f.By == event.ByClient || f.Many)
+	return !f.Rule && len(f.Sources) > 0 && (f.By == event.ByPort || f.By == event.ByClient || f.Many)
 }
 
 // release tells of the incidents that were held long enough.

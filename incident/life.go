@@ -299,6 +299,7 @@ func (t *finding) collect(f *event.Finding) {
 			t.Ports = append(t.Ports, p)
 		}
 	}
+	t.NHosts, t.NPorts = max(t.NHosts, min(f.Hosts, maxDistinct)), max(t.NPorts, min(f.Distinct, maxDistinct))
 }
 
 // evictFinding makes room for one more: what has ended leaves first, then the

@@ -67,7 +67,7 @@ func newClient(p deps) (*client, error) {
 	if c.linking, err = c.linkConfig(); err != nil {
 		return nil, err
 	}
-	if c.watcher, err = watcherIfAny(p.settings, c.log, c.level.debug, func(e event.Event) { c.link.Emit(e) }); err != nil {
+	if c.watcher, err = watcherIfAny(p.settings, c.log, c.level.debug, nil, func(e event.Event) { c.link.Emit(e) }); err != nil {
 		return nil, err
 	}
 	if _, err = trapSettings(p.settings); err != nil {

@@ -77,7 +77,7 @@ func checkCommon(s *settings.Settings) error {
 		func() error { _, err := newNotifier(s, zerolog.Nop()); return err },
 		func() error { _, err := destinations(s); return err },
 		func() error { _, err := trapSettings(s); return err },
-		func() error { _, err := newWatcher(s, zerolog.Nop(), nil, nil); return err },
+		func() error { _, err := newWatcher(s, zerolog.Nop(), nil, nil, nil); return err },
 	} {
 		if err := check(); err != nil {
 			return err

@@ -21,13 +21,13 @@ type watcher struct {
 }
 
 // newWatcher builds what watches packets; it opens nothing.
-func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emit event.Emit) (*watcher, error) {
+func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, alerts func() uint64, emit event.Emit) (*watcher, error) {
 	definitions, err := loadSensors(s)
 	if err != nil {
 		return nil, err
 	}
 	w := &watcher{settings: s}
-	c := packets.Config{Settings: &s.Packets, Random: seed(), Host: hostinfo.Name(), Log: log, Debug: debug, Emit: emit}
+	c := packets.Config{Settings: &s.Packets, Random: seed(), Host: hostinfo.Name(), Log: log, Debug: debug, Alerts: alerts, Emit: emit}
 	if s.Replay() {
 		c.Random = [32]byte{}
 	}
@@ -47,12 +47,12 @@ func newWatcher(s *settings.Settings, log zerolog.Logger, debug func() bool, emi
 
 // watcherIfAny returns nil when no packets are watched. Wrong settings of a
 // capture are refused then too: who gives them will want them one day.
-func watcherIfAny(s *settings.Settings, log zerolog.Logger, debug func() bool, emit event.Emit) (*watcher, error) {
+func watcherIfAny(s *settings.Settings, log zerolog.Logger, debug func() bool, alerts func() uint64, emit event.Emit) (*watcher, error) {
 	watched := s.Live() || s.Replay()
 	if !watched && !s.GivenCapture() {
 		return nil, nil
 	}
-	w, err := newWatcher(s, log, debug, emit)
+	w, err := newWatcher(s, log, debug, alerts, emit)
 	if !watched {
 		return nil, err
 	}

@@ -53,7 +53,8 @@ func addRuleCounters(all *counters.Registry, c *fleet.Correlator, r *atomic.Poin
 	})
 }
 
-// newCorrelator returns what judges by these rules and writes to w.
-func newCorrelator(r rules.Rules, w *recordWriter) *fleet.Correlator {
-	return fleet.NewCorrelator(fleet.CorrelatorSettings{Rules: r, Seed: seed(), Record: w.write})
+// newCorrelator returns what judges by these rules and writes to w. shared says that
+// many clients report to it.
+func newCorrelator(r rules.Rules, random [32]byte, shared bool, w *recordWriter) *fleet.Correlator {
+	return fleet.NewCorrelator(fleet.CorrelatorSettings{Rules: r, Seed: random, Shared: shared, Record: w.write})
 }

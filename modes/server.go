@@ -84,7 +84,7 @@ func newServer(p deps) (*server, error) {
 		},
 	})
 	s.writer = newRecordWriter(p.build, []*siem.Destination{s.out})
-	s.fleet = newCorrelator(r, s.writer)
+	s.fleet = newCorrelator(r, seed(), true, s.writer)
 	return s, s.buildFlows()
 }
 

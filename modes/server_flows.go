@@ -48,7 +48,7 @@ func replayFlows(ctx context.Context, p deps) error {
 func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sensorsOnly bool) (err error) {
 	s.out = siem.New(siem.Config{Target: siem.Target{Scheme: "stdout"}, Stdout: s.streams.Out, Log: s.log, Random: newRandom().Float64})
 	s.writer = newRecordWriter(s.build, []*siem.Destination{s.out})
-	s.fleet = newCorrelator(rules.DefaultRules(), s.writer)
+	s.fleet = newCorrelator(rules.DefaultRules(), [32]byte{}, false, s.writer)
 	s.writer.created = func() time.Time { return time.Time{} }
 	if !sensorsOnly { // a trial tells nobody else
 		s.writer.notify, err = newNotifier(s.settings, s.log)
@@ -58,7 +58,7 @@ func (s *server) judgeFiles(ctx context.Context, definitions flows.Sensors, sens
 	}
 	reading, stop := context.WithCancel(ctx)
 	defer stop()
-	files, err := flows.NewReplay(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Host: hostinfo.Name(), Log: s.log, SensorsOnly: sensorsOnly, Emit: func(e event.Event) {
+	files, err := flows.NewReplay(flows.Config{Settings: &s.settings.Flows, Sensors: definitions, Host: hostinfo.Name(), Log: s.log, SensorsOnly: sensorsOnly, Alerts: s.fleet.Alerts, Emit: func(e event.Event) {
 		s.record(e)
 		_ = s.out.Wait(reading, replayAhead) // ends early only when vft ends
 	}})

@@ -74,11 +74,15 @@ func newStandalone(p deps) (*standalone, error) {
 	s.rules.Store(&r)
 	s.buildDestinations(targets)
 	s.writer = newRecordWriter(p.build, s.destinations)
-	s.fleet = newCorrelator(r, s.writer)
+	random := seed()
+	if p.settings.Replay() {
+		random = [32]byte{} // its records must repeat
+	}
+	s.fleet = newCorrelator(r, random, false, s.writer)
 	if s.writer.notify, err = newNotifier(p.settings, s.log); err != nil {
 		return nil, err
 	}
-	if s.watcher, err = watcherIfAny(p.settings, s.log, s.level.debug, s.record); err != nil {
+	if s.watcher, err = watcherIfAny(p.settings, s.log, s.level.debug, s.fleet.Alerts, s.record); err != nil {
 		return nil, err
 	}
 	if p.settings.Replay() {

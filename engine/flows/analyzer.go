@@ -29,7 +29,6 @@ type Analyzer struct {
 	losses   *detect.Losses
 	detect   *detect.Detections // nil: sensors only
 	moves    *watch.ExportedTransfers
-	moved    *record.Findings // of moves
 	records  uint64
 	findings uint64 // threats and anomalies that fired
 }
@@ -45,10 +44,9 @@ func NewAnalyzer(c Config) (*Analyzer, error) {
 		return a, nil
 	}
 	var err error
-	a.moved = record.NewFindings(subSeed(c.Random, 12), a.deliver)
 	a.moves, err = watch.NewExportedTransfers(subSeed(c.Random, 2), watch.TransfersConfig{
 		Home: s.Home, WeeklySeed: subSeed(c.Random, 9),
-	}, a.moved.Find)
+	}, record.Find(a.deliver))
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +85,6 @@ func (a *Analyzer) clock(now int64) {
 	if a.detect != nil {
 		a.detect.Advance(now)
 		a.moves.Advance(now)
-		a.moved.Advance(now)
 	}
 }
 
@@ -154,7 +151,6 @@ func (a *Analyzer) close() {
 	if a.detect != nil {
 		a.detect.Close() // which tells a.moves of the last flows
 		a.moves.Close()
-		a.moved.Close()
 	}
 }
 

@@ -29,6 +29,8 @@ type Replay struct {
 	own      *flow.Table // nil: only what exporters sent is judged
 	second   int64       // when own looks for flows that ended
 	sum      event.Summary
+	alerts   func() uint64
+	ticked   int64 // when whoever takes the events was told the time
 }
 
 // NewReplay returns a replay of the files of the settings; it opens nothing.
@@ -42,7 +44,7 @@ func NewReplay(c Config) (*Replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	x := &Replay{settings: c.Settings, log: c.Log, to: to, worker: newWorker(c.Settings, to), which: newExportFilter(c.Settings), filter: filter}
+	x := &Replay{settings: c.Settings, log: c.Log, to: to, worker: newWorker(c.Settings, to), alerts: c.Alerts, which: newExportFilter(c.Settings), filter: filter}
 	if c.SensorsOnly {
 		to.captured = sensor.New(sensor.Config{Definitions: c.Sensors.Captured, Seed: subSeed(c.Random, 10), Emit: to.deliver})
 		x.own = flow.NewTable(flow.Config{Max: c.Settings.MaxFlows, LinkHeader: ethernetHeader, Emit: to.flow})
@@ -85,6 +87,10 @@ func (x *Replay) packet(pkt *capture.Packet) {
 	if !x.filter.Passes(pkt) {
 		return
 	}
+	if pkt.Time >= x.ticked {
+		x.to.out.Tick(time.Unix(0, pkt.Time))
+		x.ticked = pkt.Time + int64(time.Second)
+	}
 	x.sum.Packets++
 	x.sum.Bytes += uint64(pkt.Wire)
 	x.parsed.Decode(pkt.Link, pkt.Data, pkt.Wire)
@@ -120,5 +126,8 @@ func (x *Replay) summarise(out io.Writer, reports []capture.Report) {
 	sum.Flows, sum.Alerts, sum.Counters = x.to.records, x.to.findings, map[string]uint64{"filtered": x.filter.Dropped()}
 	x.worker.counts(func(name string, n uint64) { sum.Counters[name] = n })
 	x.to.out.Write(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
+	if x.alerts != nil {
+		sum.Alerts = x.alerts()
+	}
 	fmt.Fprintf(out, "%d packets with %d exported flows in %.3f s of capture; %d alerts\n", sum.Packets, sum.Flows, sum.Seconds, sum.Alerts)
 }

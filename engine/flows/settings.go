@@ -39,7 +39,8 @@ type Config struct {
 	Random   [32]byte // seeds and keys; zero in a replay, whose records must repeat
 	Host     string   // name of this host, for its records
 	Log      zerolog.Logger
-	Emit     event.Emit // gets every record, one at a time
+	Emit     event.Emit    // gets every record, one at a time
+	Alerts   func() uint64 // how many incidents came of it, for the summary of a replay; nil: that is not known
 	// SensorsOnly leaves detections and transfers out.
 	SensorsOnly bool
 }

@@ -22,13 +22,11 @@ func (e *Engine) judgeStatistics(j *journal) {
 		switch s.kind {
 		case stepSamples:
 			e.stats.Samples(j.samples[s.from:s.to])
-			e.unusual.Advance(s.at)
 			if e.tallyDue(statisticsAnalyzer, s.at) {
 				e.tallies.statistics.Take(e.stats.Counts)
 			}
 		case stepClose:
 			e.stats.Flush()
-			e.unusual.Close()
 		}
 	})
 }
@@ -46,13 +44,11 @@ func (e *Engine) judgeTransfers(j *journal) {
 			e.transfers.Flow(&s.record)
 		case stepMeasure:
 			e.transfers.Advance(s.at)
-			e.moved.Advance(s.at)
 			if e.tallyDue(transfersAnalyzer, s.at) {
 				e.tallies.transfers.Take(e.transfers.Counts)
 			}
 		case stepClose:
 			e.transfers.Flush()
-			e.moved.Close()
 		}
 	})
 }

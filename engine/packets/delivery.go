@@ -3,6 +3,7 @@ package packets
 import (
 	"math"
 	"net/netip"
+	"time"
 
 	"vft/capture/flow"
 	"vft/capture/packet"
@@ -31,6 +32,9 @@ func (e *Engine) deliver(j *journal) {
 		case stepInterval:
 			if e.packets != nil {
 				e.packets.Advance(s.at)
+			}
+			if e.replay {
+				e.out.Tick(time.Unix(0, s.at))
 			}
 		}
 	})

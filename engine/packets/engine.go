@@ -27,26 +27,25 @@ import (
 // them, counts and keeps the flows. What comes of it is judged by analyzers,
 // which run at once on the same goroutine or, with several shards, beside it.
 type Engine struct {
-	settings *Settings
-	log      zerolog.Logger
-	replay   bool
-	filter   *capture.PacketFilter
-	shard    *capture.Shard
-	live     *capture.Live // nil in a replay
-	process  *process.Lookup
-	due      int64          // when the open interval of the transfers ends; packet time
-	shown    int64          // until when the transfers have seen all flows; packet time
-	packets  *packetlog.Log // nil: no packets are kept
-	out      *record.Writer
-	alerts   uint64
-	tops     topTicker
-	all      *topFlows // of a replay, ended flows too; nil: live
+	settings  *Settings
+	log       zerolog.Logger
+	replay    bool
+	filter    *capture.PacketFilter
+	shard     *capture.Shard
+	live      *capture.Live // nil in a replay
+	process   *process.Lookup
+	due       int64          // when the open interval of the transfers ends; packet time
+	shown     int64          // until when the transfers have seen all flows; packet time
+	packets   *packetlog.Log // nil: no packets are kept
+	out       *record.Writer
+	alerts    uint64
+	incidents func() uint64 // that came of it; nil: that is not known
+	tops      topTicker
+	all       *topFlows // of a replay, ended flows too; nil: live
 
 	outlets   [analyzers]outlet
 	chosen    []stat.Statistic
 	stats     *watch.Stats
-	unusual   *record.Findings // of stats
-	moved     *record.Findings // of transfers
 	detect    *detect.Detections
 	transfers *watch.Transfers // nil: no method is chosen
 	flows     FlowAnalyzer
@@ -79,7 +78,7 @@ func New(c Config) (*Engine, error) {
 	if e.replay {
 		e.all = &topFlows{}
 	}
-	e.out = record.NewWriter(c.Random, c.Host, c.Emit)
+	e.out, e.incidents = record.NewWriter(c.Random, c.Host, c.Emit), c.Alerts
 	if err := e.buildAnalyzers(&c); err != nil {
 		return nil, err
 	}
@@ -107,11 +106,9 @@ func exactPlaces(replay bool) int {
 func (e *Engine) buildAnalyzers(c *Config) error {
 	s := e.settings
 	var err error
-	e.unusual = record.NewFindings(subSeed(c.Random, 11), e.outlets[statisticsAnalyzer].emit)
-	e.moved = record.NewFindings(subSeed(c.Random, 12), e.outlets[transfersAnalyzer].emit)
 	e.stats, err = watch.NewStats(watch.StatsConfig{
 		Settings: s.Statistics.judged(e.chosen), EmitStats: s.Statistics.Emit, Named: s.Statistics.Names, Seed: subSeed(c.Random, 1),
-	}, e.outlets[statisticsAnalyzer].emit, e.unusual.Find)
+	}, e.outlets[statisticsAnalyzer].emit, record.Find(e.outlets[statisticsAnalyzer].emit))
 	if err != nil {
 		return setting.Invalid(&s.Statistics.Q, "with the other --spot- options: %v", err)
 	}
@@ -128,7 +125,7 @@ func (e *Engine) buildAnalyzers(c *Config) error {
 	transfer.Anomalyzer = s.Transfers.anomalyzer(c.Random)
 	e.transfers, err = watch.NewTransfers(watch.TransfersConfig{
 		Transfer: transfer, All: s.Transfers.All, Home: s.Home, WeeklySeed: subSeed(c.Random, 9),
-	}, e.moved.Find)
+	}, record.Find(e.outlets[transfersAnalyzer].emit))
 	if err != nil {
 		return setting.Invalid(&s.Transfers.Methods, "with the other --anom- options: %v", err)
 	}

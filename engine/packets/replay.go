@@ -52,6 +52,9 @@ func (e *Engine) summarise(out io.Writer, reports []capture.Report) {
 	sum.Counters["filtered"] = e.filter.Dropped()
 	e.flows.DecoderCounts(func(name string, n uint64) { sum.Counters[name] = n })
 	e.out.Write(event.Event{Time: sum.Last, Dataset: event.DatasetSummary, Summary: sum})
+	if e.incidents != nil {
+		sum.Alerts = e.incidents()
+	}
 	fmt.Fprintf(out, "%d packets, %d bytes, %d flows in %.3f s of capture; %d malformed, %d alerts\n",
 		sum.Packets, sum.Bytes, sum.Flows, sum.Seconds, sum.Malformed, sum.Alerts)
 }

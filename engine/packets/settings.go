@@ -78,8 +78,9 @@ type Config struct {
 	Host     string   // name of this host, for its records
 	Gateways []netip.Addr
 	Log      zerolog.Logger
-	Debug    func() bool // whether the log takes debug messages now; nil: never
-	Emit     event.Emit  // gets every record, in order
+	Debug    func() bool   // whether the log takes debug messages now; nil: never
+	Emit     event.Emit    // gets every record, in order
+	Alerts   func() uint64 // how many incidents came of it, for the summary of a replay; nil: that is not known
 	// Flows builds what judges whole flows; what that finds goes to the emit that
 	// it is given.
 	Flows func(emit event.Emit) (FlowAnalyzer, error)

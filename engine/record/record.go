@@ -3,6 +3,7 @@ package record
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"vft/capture/flow"
@@ -32,6 +33,22 @@ func (w *Writer) Write(e event.Event) {
 		e.Host = w.host
 	}
 	w.emit(e)
+}
+
+// Tick tells whoever takes the events that it is now.
+func (w *Writer) Tick(now time.Time) { w.emit(event.Event{Time: now.UTC()}) }
+
+// Find returns what takes findings and hands them on as events.
+func Find(emit event.Emit) event.Find {
+	return func(f *event.Finding) {
+		found := *f
+		found.Victims, found.Sources, found.Ports = slices.Clone(f.Victims), slices.Clone(f.Sources), slices.Clone(f.Ports)
+		e := event.Event{Time: f.Time, Dataset: event.DatasetThreat, Src: f.Src, Dst: f.Dst, Transport: f.Transport, Evidence: f.Evidence, Finding: &found}
+		if f.Anomaly != nil {
+			e.Dataset = event.DatasetAnomaly
+		}
+		emit(e)
+	}
 }
 
 // Fires reports whether an event says that a detector began to fire.

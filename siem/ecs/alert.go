@@ -42,12 +42,17 @@ func (r record) incident(a *event.Alert) record {
 	for _, id := range a.Events {
 		r = r.item().id(id)
 	}
-	return r.endArray().close()
+	r = r.endArray().key("victims").array()
+	for _, victim := range a.Victims {
+		r = r.related(victim, netip.Addr{})
+	}
+	return r.endArray().key("findings").strings(a.Findings).close()
 }
 
 func (r record) match(m *event.Match) record {
 	r = r.open().key("id").string(m.ID).key("value").float(m.Value).key("threshold").float(m.Threshold)
-	return r.key("window").seconds(m.Window).key("since").time(m.Since).close()
+	r = r.optional("unit", m.Unit).key("window").seconds(m.Window).key("since").time(m.Since)
+	return r.optional("message", m.Message).close()
 }
 
 func (r record) ports(list []uint16) record {

@@ -4,7 +4,7 @@ import (
 	"vft/event"
 )
 
-const anomalyClass = `"kind":"alert","category":["network","intrusion_detection"],"type":["info"]`
+const anomalyClass = `"kind":"event","category":["network","intrusion_detection"],"type":["info"]`
 
 // anomaly writes that a statistic or a flow left its usual range, or is back.
 func (r record) anomaly(e *event.Event, o Observer) record {
@@ -13,7 +13,7 @@ func (r record) anomaly(e *event.Event, o Observer) record {
 		a = &event.Anomaly{}
 	}
 	r = r.event(e, o, anomalyClass).key("action").quote().raw("anomaly_").text(string(a.State)).quote()
-	r = r.key("start").time(a.Start).key("end").time(a.End).close()
+	r = r.key("severity").int(int64(a.Severity)).key("start").time(a.Start).key("end").time(a.End).close()
 	r = r.anomalyMessage(e, a)
 	r = r.endpoint("source", e.Src, e.Transport).endpoint("destination", e.Dst, e.Transport)
 	if a.Statistic == "" {
@@ -22,7 +22,7 @@ func (r record) anomaly(e *event.Event, o Observer) record {
 		r = r.network(e)
 	}
 	r = r.key("related").open().key("ip").relatedAll(e.Src.Addr(), e.Dst.Addr()).close()
-	return r.key("vft").open().key("anomaly").episode(a).close()
+	return r.key("vft").open().key("anomaly").episode(a).partOf(a.Incident).close()
 }
 
 func (r record) episode(a *event.Anomaly) record {

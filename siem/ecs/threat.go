@@ -6,7 +6,7 @@ import (
 	"vft/event"
 )
 
-const threatClass = `"kind":"alert","category":["network","intrusion_detection"],"type":["info"]`
+const threatClass = `"kind":"event","category":["network","intrusion_detection"],"type":["info"]`
 
 // threat writes what a detection or a sensor found.
 func (r record) threat(e *event.Event, o Observer) record {
@@ -23,7 +23,15 @@ func (r record) threat(e *event.Event, o Observer) record {
 	r = r.key("vft").open().key("threat").open().key("type").string(t.Type)
 	r = r.key("observer").string(first(t.Observer, e.Host, o.Hostname)).key("offender").string(t.Offender)
 	r = r.key("sensor").string(t.Sensor).key("state").string(string(t.State)).key("episode").string(t.Episode)
-	return r.key("details").freeMap(t.Details, event.MaxNested).close().close()
+	return r.key("details").freeMap(t.Details, event.MaxNested).close().partOf(t.Incident).close()
+}
+
+// partOf names the incident that a finding belongs to.
+func (r record) partOf(incident string) record {
+	if incident == "" {
+		return r
+	}
+	return r.key("incident").open().key("id").string(incident).close()
 }
 
 // threatEnds writes the ends and the network. A threat is often about all ports
