@@ -172,7 +172,7 @@ func (r *Room) Observe(f *event.Finding) {
 func (r *Room) finish(i *incident, f *event.Finding) {
 	r.forgetEnded()
 	r.ended[i.Parties[0]] = r.clock
-	reason := "over"
+	reason := "it ended"
 	for _, d := range f.Details {
 		if why, ok := d.Value.(string); ok && d.Name == "reason" {
 			reason = why

@@ -24,7 +24,7 @@ const maxEpisodes = 1 << 14
 // NewThreats returns Threats that knows of no episode.
 func NewThreats() *Threats { return &Threats{told: map[string]uint64{}} }
 
-// kind is how findings of one type are measured, and how long their detection
+// kind is how what one detection finds is measured, and how long their detection
 // remembers what made it speak.
 type kind struct {
 	unit   string
@@ -66,8 +66,8 @@ func (t *Threats) Finding(e *event.Event) *event.Finding {
 	if s.Type == "capture_loss" {
 		f.By, f.Party, f.Many, f.Evidence = event.BySensor, cmp.Or(s.Observer, "the capture"), false, event.E1
 	}
-	if !detection && s.Sensor != "" && s.Sensor != s.Type || sensors[s.Type] {
-		f.Key, f.Over = s.Episode, s.State == event.Resolved // what fires after a cool-down is told again
+	if !detection { // a sensor: what fires after its cool-down is told again
+		f.Key, f.Over = s.Episode, s.State == event.Resolved
 	}
 	count := describe(f, s.Details)
 	if s.Type == "capture_loss" {
@@ -113,7 +113,7 @@ func describe(f *event.Finding, details map[string]any) (count uint64) {
 		case "unit":
 			f.Unit, _ = v.(string)
 		case "spoofed":
-			f.Many, _ = v.(bool)
+			f.Many = v == true
 		case "attacked_hosts":
 			for _, text := range textsOf(v) {
 				if a, err := netip.ParseAddr(text); err == nil {
@@ -176,6 +176,3 @@ func portsOf(v any) (all []uint16) {
 	}
 	return all
 }
-
-// sensors are the types of the built-in sensors.
-var sensors = map[string]bool{"portscan": true, "winscan": true, "spam": true}
