@@ -26,6 +26,7 @@ func newBench(t interface{ Helper() }, change func(*Rules)) *bench {
 	if change != nil {
 		change(&rules)
 	}
+	rules.QuietMax = min(rules.QuietMax, time.Hour)
 	b := &bench{ids: event.NewIDs([32]byte{7})}
 	b.Fleet = NewFleet(FleetConfig{Rules: rules}, func(e event.Event) { b.alerts = append(b.alerts, e) })
 	return b

@@ -115,6 +115,7 @@ func TestLifeOfIncidents(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := &checker{lives: map[string]*life{}}
 		rules := DefaultRules()
+		rules.QuietMax = time.Hour
 		rules.MaxOpen = rapid.SampledFrom([]int{1, 3, 4096}).Draw(t, "max open")
 		rules.Keys = rapid.SampledFrom([]int{4, 1024}).Draw(t, "keys")
 		rules.RaisePerHour = rapid.SampledFrom([]int{1, 5, 500}).Draw(t, "raise per hour")

@@ -42,7 +42,7 @@ func TestDefaults(t *testing.T) {
 			t.Errorf("%s lacks words: %+v", c.id, one)
 		}
 	}
-	if r.IPv6Prefix != 64 || r.Keys != 65536 || r.Hold != 2*time.Second || r.UpdateEvery != 10*time.Second || r.QuietMax != time.Hour || r.MaxOpen != 4096 || r.RaisePerHour != 500 || len(r.Networks)+len(r.Ignore) != 0 {
+	if r.IPv6Prefix != 64 || r.Keys != 65536 || r.Hold != 2*time.Second || r.UpdateEvery != 10*time.Second || r.QuietMax != 24*time.Hour || r.MaxOpen != 4096 || r.RaisePerHour != 500 || len(r.Networks)+len(r.Ignore) != 0 {
 		t.Errorf("%+v", r)
 	}
 }

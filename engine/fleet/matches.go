@@ -15,6 +15,7 @@ import (
 const (
 	mostMatched  = 1 << 14 // parties for which rules hold at once
 	mostPerHour  = 10000
+	forgetAfter  = time.Hour   // that a party is quiet; its incident may live on
 	matchedAgain = time.Second // after which a party that goes on is looked at again
 )
 
@@ -23,6 +24,7 @@ const (
 func unlimited(r rules.Rules) rules.Rules {
 	r.MaxOpen, r.RaisePerHour, r.UpdateEvery = mostMatched, mostPerHour, matchedAgain
 	r.Rule[rules.Touch].PerHour = mostPerHour
+	r.QuietMax = min(r.QuietMax, forgetAfter)
 	return r
 }
 
@@ -97,7 +99,7 @@ func (m *matches) finding(e *event.Event) event.Finding {
 func (m *matches) describe(f *event.Finding, match *event.Match, strongest bool, e *event.Event) {
 	a := e.Alert
 	f.Type, f.Value, f.Threshold, f.Window, f.Since = match.ID, match.Value, match.Threshold, match.Window, match.Since
-	f.Memory = max(match.Window, time.Minute)
+	f.Memory = min(match.Window, m.rules.QuietMax)
 	f.Notice = match.ID == rules.Touch.String()
 	rule := m.ruleOf(match.ID)
 	if rule != nil {
