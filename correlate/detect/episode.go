@@ -267,8 +267,13 @@ func (ep *episode) details() map[string]any {
 		m["ports"] = slices.Sorted(slices.Values(ep.ports))
 		m["distinct_ports"] = len(ep.nPorts)
 	}
-	if ep.scan != "" {
-		m["scan"] = ep.scan
+	for name, text := range map[string]string{"scan": ep.scan, "tool": ep.by, "unit": ep.unit} {
+		if text != "" {
+			m[name] = text
+		}
+	}
+	if ep.isUsual {
+		m["usual"] = ep.usual
 	}
 	if ep.spoofed {
 		m["spoofed"] = true

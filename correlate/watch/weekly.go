@@ -246,8 +246,6 @@ func (x *WeeklyTransfer) tell(h *habit, hour, now int64) {
 // severityHour is what more than usual at an hour weighs: volume alone is a lead.
 const severityHour = 30
 
-func (x *WeeklyTransfer) end(hour int64) int64 { return (hour + 1) * int64(time.Hour) }
-
 // Advance tells that it is now: hours that are over are learned. Times
 // that go back change nothing.
 func (x *WeeklyTransfer) Advance(now int64) {
