@@ -38,6 +38,7 @@ type cache[V any] struct {
 	sets    []set
 	values  []V
 	mask    uint64
+	stale   uint32 // ticks without a use after which a strong entry counts as weak
 	evicted uint64
 }
 
@@ -50,7 +51,7 @@ type set struct {
 
 // newCache returns a cache of n entries, a power of two.
 func newCache[V any](n int) *cache[V] {
-	return &cache[V]{sets: make([]set, n/4), values: make([]V, n), mask: uint64(n/4 - 1)}
+	return &cache[V]{sets: make([]set, n/4), values: make([]V, n), mask: uint64(n/4 - 1), stale: staleTime}
 }
 
 func tick(now int64) uint32 { return uint32(now >> 24) }
@@ -76,7 +77,7 @@ func (c *cache[V]) get(key uint64, now int64) (v *V, fresh bool) {
 	}
 	at := key >> 8 & c.mask
 	s := &c.sets[at]
-	i := s.victim(tick(now))
+	i := s.victim(tick(now), c.stale)
 	if s.keys[i] != 0 {
 		c.evicted++
 	}
@@ -116,17 +117,18 @@ func (c *cache[V]) peekStrong(key uint64) *V {
 func (c *cache[V]) leaving(key uint64, now int64) *V {
 	at := key >> 8 & c.mask
 	s := &c.sets[at]
-	i := s.victim(tick(now))
+	i := s.victim(tick(now), c.stale)
 	if s.keys[i] == 0 || s.strong>>i&1 == 0 {
 		return nil
 	}
 	return &c.values[at*4+uint64(i)]
 }
 
-// stale is when a strong entry counts as weak: about ten minutes.
-const stale = 600 * 60
+// staleTime is when a strong entry counts as weak, unless its cache says otherwise: about
+// ten minutes.
+const staleTime = 600 * 60
 
-func (s *set) victim(now uint32) (worst int) {
+func (s *set) victim(now, stale uint32) (worst int) {
 	most := uint32(0)
 	for i := range s.keys {
 		if s.keys[i] == 0 {

@@ -20,6 +20,7 @@ const (
 	over                              // FIN or RST was seen and the connection was judged
 	sized                             // its server repeats replies of one size, see guesses
 	fromHigh                          // the client is the higher of the two ends
+	served                            // the server sent data
 )
 
 // conn is one TCP connection. The two sides are told apart by which end is the
@@ -139,6 +140,7 @@ func (d *Detections) establish(p *packet.Parsed, c *conn, key uint64, now int64)
 	c.state |= established
 	d.conns.all.strengthen(key)
 	d.floods.completed(p, now)
+	d.scans.ended(p.Src, p.Dst, p.DstPort, synProbe, connected, now)
 }
 
 // data takes a segment with payload.
@@ -147,14 +149,31 @@ func (d *Detections) data(p *packet.Parsed, c *conn, key uint64, sender int, now
 	if s.bytes < 1<<31 {
 		s.bytes += uint32(min(p.PayloadLen, 1<<16))
 	}
-	if sender == c.client() && c.state&(opened|spoke) == opened {
-		c.state |= spoke
-		d.scans.ended(p.Src, p.Dst, p.DstPort, synProbe, useful, now)
+	if c.state&opened != 0 {
+		d.used(p, c, sender, now)
 	}
 	if p.SrcPort == portSSH || p.DstPort == portFTP {
 		d.brute.segment(p, c, now)
 	}
 	d.injection.segment(p, c, key, sender, now)
+}
+
+// used notes the first data of either side of a connection: a server that speaks
+// first, as in a passive transfer of FTP or a greeting, is used as well.
+func (d *Detections) used(p *packet.Parsed, c *conn, sender int, now int64) {
+	said := c.state & (spoke | served)
+	switch {
+	case sender == c.client():
+		c.state |= spoke
+		if said == 0 {
+			d.scans.ended(p.Src, p.Dst, p.DstPort, synProbe, useful, now)
+		}
+	default:
+		c.state |= served
+		if said == 0 {
+			d.scans.ended(p.Dst, p.Src, p.SrcPort, synProbe, useful, now)
+		}
+	}
 }
 
 // flagged takes a segment with SYN, FIN or RST, or without ACK.
@@ -277,7 +296,7 @@ func (d *Detections) finished(p *packet.Parsed, c *conn, sender int, now int64) 
 	if sender != c.client() {
 		client, server, port = p.Dst, p.Src, p.SrcPort
 	}
-	if c.state&spoke == 0 && sender == c.client() {
+	if c.state&(spoke|served) == 0 && sender == c.client() {
 		d.scans.ended(client, server, port, synProbe, idle, now)
 	}
 	d.brute.finished(client, server, port, c, now)

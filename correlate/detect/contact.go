@@ -12,6 +12,14 @@ const (
 	perSecond  = 1 << 14          // first contacts that are looked at; a flood brings more, and they tell nothing new
 	answerTime = 3 * second       // no answer for longer is a failure
 	forgetTime = 30 * 60 * second // a contact that was not repeated for so long is a first one again
+
+	// A contact that is repeated on schedule is no first one for a week, however long the
+	// pauses: checks of services that are down, monitors, half-open checks.
+	scheduleTime  = 7 * 24 * 3600 * second
+	scheduleGap   = 6 * 3600 * second // longer gaps are no schedule
+	scheduleLeast = second / 2        // what comes sooner is a retry
+	scheduleEven  = 2                 // gaps in a row that are like the one before
+	scheduleMany  = 8                 // or so many repetitions
 )
 
 // outcome is what became of a contact.
@@ -19,10 +27,12 @@ type outcome uint8
 
 const (
 	waiting    outcome = iota
-	useful             // data went both ways, or an answer came
+	connected          // the handshake was completed, and nobody sent data yet
+	useful             // data came from either side, or an answer
 	refused            // RST, or an ICMP error
+	unroutable         // a router has no way there
 	halfOpen           // the target accepted, and the source broke off
-	idle               // the connection was closed before its source sent a byte
+	idle               // the connection was closed before anybody sent a byte
 	unanswered         // nothing came for answerTime
 	unjudged           // left the memory while it waited
 )
@@ -30,16 +40,21 @@ const (
 // contact is one source that tried one port of one host with one technique.
 type contact struct {
 	src, dst   packet.Addr
-	at         int64
+	at         int64  // of its first packet
+	seen       uint32 // tick of its latest repetition
+	gap        uint32 // ticks between the two latest
 	port       uint16 // or a protocol number
 	from       uint16 // source port
 	how        technique
 	end        outcome
 	by         tool
+	even       uint8 // gaps in a row that were like the one before
+	repeats    uint8
 	plain      bool // the SYN has no options of an operating system's stack
 	fragmented bool
 	doubtful   bool // counts only when it is refused
-	_          [8]byte
+	inside     bool // the source
+	toInside   bool // the target
 }
 
 // pair is what one source tried on one host, in the half-window that runs and
@@ -69,36 +84,46 @@ type waiter struct {
 type scans struct {
 	hash     hasher
 	episodes *episodes
+	home     home
 	contacts *cache[contact]
 	pairs    *cache[pair]
 	walks    *cache[walk]
 	fans     *cache[fan]
 	scanned  *cache[struct{}] // targets of scanners that were flagged
 	slowly   *slowScans
-	queue    []waiter // a ring, oldest at head
+	ways     *ways
+	streams  streams
+	held     []heldScan // oldest first
+	queue    []waiter   // a ring, oldest at head
 	head, n  int
 	budget   int // first contacts that this second may still bring
 	overrun  uint64
 	skipped  uint64
+	hurried  uint64
 }
 
-func newScans(h hasher, e *episodes, slowly *slowScans) *scans {
-	return &scans{
-		hash: h, episodes: e, slowly: slowly,
+func newScans(h hasher, e *episodes, inside home, slowly *slowScans) *scans {
+	s := &scans{
+		hash: h, episodes: e, home: inside, slowly: slowly, ways: newWays(e),
 		contacts: newCache[contact](maxFirst), pairs: newCache[pair](maxPairs),
 		walks: newCache[walk](maxWalks), fans: newCache[fan](maxFans), scanned: newCache[struct{}](maxScanned),
-		queue: make([]waiter, maxWaiting), budget: perSecond,
+		queue: make([]waiter, maxWaiting), budget: perSecond, held: make([]heldScan, 0, maxHeld), streams: newStreams(h),
 	}
+	s.contacts.stale = uint32(scheduleTime >> 24)
+	slowly.excuse = s.excused
+	return s
 }
 
 func (s *scans) key(src, dst packet.Addr, port uint16, how technique) uint64 {
 	if how > ackProbe && how != maimonProbe {
-		return s.hash.of(source(src), dst, uint64(port)|uint64(how)<<16)
+		return s.hash.of(s.home.source(src), dst, uint64(port)|uint64(how)<<16)
 	}
-	return s.hash.of(source(src), dst, uint64(port)) // whatever its flags, TCP is answered the same
+	return s.hash.of(s.home.source(src), dst, uint64(port)) // whatever its flags, TCP is answered the same
 }
 
-func (s *scans) pairKey(src, dst packet.Addr) uint64 { return s.hash.of(source(src), dst, 1<<32) }
+func (s *scans) pairKey(src, dst packet.Addr) uint64 {
+	return s.hash.of(s.home.source(src), dst, 1<<32)
+}
 
 // begin notes that a packet began a flow to a port of its destination.
 func (s *scans) begin(p *packet.Parsed, port uint16, how technique, now int64) {
@@ -111,11 +136,12 @@ func (s *scans) begin(p *packet.Parsed, port uint16, how technique, now int64) {
 	}
 	key := s.key(p.Src, p.Dst, port, how)
 	c, fresh := s.contacts.get(key, now)
-	if !fresh && (c.how == how || how == ackProbe) && now-c.at < forgetTime {
+	if !fresh && (c.how == how || how == ackProbe) && s.repeated(c, key, now) {
 		return
 	}
 	s.budget--
-	*c = contact{src: p.Src, dst: p.Dst, at: now, port: port, from: p.SrcPort, how: how}
+	c.renew(p, port, how, now)
+	c.inside, c.toInside = s.home.has(p.Src), s.home.has(p.Dst)
 	if how == synProbe {
 		c.mark(p)
 	}
@@ -127,15 +153,52 @@ func (s *scans) begin(p *packet.Parsed, port uint16, how technique, now int64) {
 	}
 }
 
+// renew makes c a first contact, which knows when it was made before.
+func (c *contact) renew(p *packet.Parsed, port uint16, how technique, now int64) {
+	was := *c
+	*c = contact{src: p.Src, dst: p.Dst, at: now, seen: tick(now), port: port, from: p.SrcPort, how: how}
+	if was.how == how {
+		c.gap, c.even, c.repeats = was.gap, was.even, was.repeats
+	}
+}
+
+// repeated notes that a contact was made again, and reports whether it is therefore no
+// first one.
+func (s *scans) repeated(c *contact, key uint64, now int64) bool {
+	gap := tick(now) - c.seen
+	if gap < uint32(scheduleLeast>>24) {
+		return true
+	}
+	before := c.gap
+	c.gap, c.seen = gap, tick(now)
+	if c.repeats = bump(c.repeats); before == 0 {
+		return gap <= uint32(forgetTime>>24)
+	}
+	if off := distance(gap, before); off <= before/4+12 && gap <= uint32(scheduleGap>>24) {
+		c.even = bump(c.even)
+	} else if !c.scheduled() {
+		c.even = 0
+	}
+	if c.scheduled() && c.inside {
+		s.contacts.strengthen(key)
+	}
+	return gap <= uint32(forgetTime>>24) || c.scheduled() && gap <= uint32(scheduleTime>>24)
+}
+
+// scheduled reports whether a contact is made again and again.
+func (c *contact) scheduled() bool {
+	return c.even >= scheduleEven || c.repeats >= scheduleMany && c.gap <= uint32(forgetTime>>24)
+}
+
 // doubts reports whether a packet may well be no probe: a fragment too small to
-// show its flags, or an ACK segment from another port than the last, as the
-// connections send that were open before the capture began.
+// show its flags, a datagram that may be an answer, or an ACK segment from another port
+// than the last, as the connections send that were open before the capture began.
 func (pr *pair) doubts(p *packet.Parsed, how technique) bool {
 	other := how == ackProbe && pr.from != p.SrcPort
 	if how == ackProbe {
 		pr.from = p.SrcPort
 	}
-	return other || p.Fragment
+	return other || p.Fragment || how == udpProbe && mayReply(p)
 }
 
 // count adds a port to those that were tried without use.
@@ -194,6 +257,7 @@ func (s *scans) advance(now int64) {
 			s.judge(c, unanswered, w.at+answerTime)
 		}
 	}
+	s.release(now, false)
 }
 
 // close judges what still waits: a second is enough at the end of a capture,
@@ -202,7 +266,7 @@ func (s *scans) close(now int64) {
 	open := map[uint64]int{}
 	for i := range s.n {
 		if c := s.contacts.find(s.queue[(s.head+i)%len(s.queue)].key, now); c != nil {
-			open[s.hash.of(source(c.src), packet.Addr{}, 0)]++
+			open[s.hash.of(s.home.source(c.src), packet.Addr{}, 0)]++
 			open[s.pairKey(c.src, c.dst)]++
 		}
 	}
@@ -213,10 +277,11 @@ func (s *scans) close(now int64) {
 		if c == nil || c.end != waiting || c.at != w.at {
 			continue
 		}
-		if now-c.at >= second || open[s.hash.of(source(c.src), packet.Addr{}, 0)] >= horizontalHosts || open[s.pairKey(c.src, c.dst)] >= slowPorts {
+		if now-c.at >= second || open[s.hash.of(s.home.source(c.src), packet.Addr{}, 0)] >= horizontalHosts || open[s.pairKey(c.src, c.dst)] >= slowPorts {
 			s.judge(c, unanswered, now)
 		}
 	}
+	s.release(now, true)
 }
 
 // ended tells what became of the contact of src with a port of dst.
@@ -229,11 +294,19 @@ func (s *scans) ended(src, dst packet.Addr, port uint16, how technique, end outc
 // judge scores a contact. It is scored once, but what was taken for no answer
 // may still turn out to be useful.
 func (s *scans) judge(c *contact, end outcome, now int64) {
-	if c.end != waiting && !(c.end == unanswered && end == useful) {
+	late := c.end == unanswered
+	switch {
+	case c.end == waiting, c.end == connected && end != connected, late && end == useful:
+	default:
 		return
 	}
-	late := c.end == unanswered
 	c.end = end
+	if end != unanswered && end != unroutable {
+		s.ways.answered(c, now)
+	}
+	if end == connected {
+		return
+	}
 	pr := s.pair(c, now)
 	if c.doubtful {
 		if end == unanswered && c.how == ackProbe {
@@ -264,6 +337,9 @@ func (s *scans) judge(c *contact, end outcome, now int64) {
 	if s.episodes.running(s.verticalOf(c)) && int(pr.now+pr.before) >= verticalPorts {
 		s.vertical(c, pr, float64(pr.now+pr.before), verticalPorts, verticalWindow, now)
 	}
+	if s.ways.broken(c, now) {
+		return
+	}
 	s.failed(c, pr, now)
 	if !c.uncertain() && (c.end != idle || c.by != noTool) {
 		s.slowly.contact(c.src, c.dst, c.port, true, now)
@@ -284,4 +360,5 @@ func (s *scans) counts(yield func(string, uint64)) {
 	yield("scan_sources_evicted", s.walks.evicted+s.fans.evicted)
 	yield("scan_contacts_unjudged", s.overrun)
 	yield("scan_contacts_skipped", s.skipped)
+	yield("scan_holds_hurried", s.hurried)
 }

@@ -21,12 +21,16 @@ func (d *Detections) udp(p *packet.Parsed, touch flow.Touch, now int64) {
 		return
 	}
 	d.floods.udp(p, touch, now)
-	if touch&flow.NewFlow != 0 {
+	switch {
+	case touch&flow.NewFlow != 0:
 		if !replies(p) && !traceroute(p) {
+			d.scans.streams.begins(p)
 			d.scans.begin(p, p.DstPort, udpProbe, now)
 		}
-	} else if touch&(flow.NewSide|flow.Reverse) == flow.NewSide|flow.Reverse {
+	case touch&(flow.NewSide|flow.Reverse) == flow.NewSide|flow.Reverse:
 		d.scans.ended(p.Dst, p.Src, p.SrcPort, udpProbe, useful, now)
+	case touch&flow.Reverse == 0 && d.scans.streams.goesOn(p):
+		d.scans.ended(p.Src, p.Dst, p.DstPort, udpProbe, useful, now)
 	}
 	if reflects(p.SrcPort) || reflects(p.DstPort) {
 		d.amplify.packet(p, now)
@@ -39,9 +43,23 @@ func (d *Detections) udp(p *packet.Parsed, touch flow.Touch, now int64) {
 	}
 }
 
-// replies reports whether a datagram looks like an answer whose question was
-// not seen: from a service to a port that only clients use.
-func replies(p *packet.Parsed) bool { return p.SrcPort < 1024 && p.DstPort >= 1024 }
+// replies reports whether a datagram is an answer whose question was not seen.
+func replies(p *packet.Parsed) bool {
+	const response, header = 0x80, 12
+	b := p.Payload()
+	return p.SrcPort == portDNS && p.DstPort >= 1024 && len(b) >= header && b[2]&response != 0
+}
+
+// mayReply reports whether a datagram may be such an answer: from a service to a port
+// that only clients use. Who scans may choose its source port, and an answer says
+// something.
+func mayReply(p *packet.Parsed) bool {
+	const header = 12
+	if p.SrcPort >= 1024 || p.DstPort < 1024 || p.PayloadLen == 0 {
+		return false
+	}
+	return p.SrcPort != portDNS || len(p.Payload()) < header && p.PayloadLen >= header
+}
 
 // traceroute reports whether a datagram looks like one of the many that
 // traceroute sends, each to another port.
@@ -92,6 +110,10 @@ func (d *Detections) refused(p *packet.Parsed, now int64) {
 	if !ok {
 		return
 	}
+	end := refused
+	if noRoute(p) {
+		end = unroutable
+	}
 	if p.ICMPCode == codeProtocol && p.Transport == packet.ICMP {
 		d.scans.ended(src, dst, uint16(proto), ipProtocol, refused, now)
 	}
@@ -101,12 +123,19 @@ func (d *Detections) refused(p *packet.Parsed, now int64) {
 	port := be16(rest[2:])
 	switch proto {
 	case protocolUDP:
-		d.scans.ended(src, dst, port, udpProbe, refused, now)
+		d.scans.ended(src, dst, port, udpProbe, end, now)
 	case protocolTCP:
-		d.scans.ended(src, dst, port, synProbe, refused, now)
+		d.scans.ended(src, dst, port, synProbe, end, now)
 	case protocolSCTP:
-		d.scans.ended(src, dst, port, sctpInit, refused, now)
+		d.scans.ended(src, dst, port, sctpInit, end, now)
 	}
+}
+
+// noRoute reports whether a router says that it knows no way to a network (RFC 1812
+// section 5.2.7.1, RFC 4443 section 3.1).
+func noRoute(p *packet.Parsed) bool {
+	const network, unknown, service = 0, 6, 11
+	return p.ICMPCode == network || p.Transport == packet.ICMP && (p.ICMPCode == unknown || p.ICMPCode == service)
 }
 
 // quoted reads the IP header that an ICMP error quotes.

@@ -80,7 +80,7 @@ func New(cfg Config) *Detections {
 	home := newHome(cfg.Home)
 	d.floods = newFloods(d.hash, d.episodes)
 	d.slow = newSlowScans(cfg.Seed, d.episodes, home, d.floods)
-	d.scans = newScans(d.hash, d.episodes, d.slow)
+	d.scans = newScans(d.hash, d.episodes, home, d.slow)
 	d.amplify = newAmplification(d.hash, d.episodes)
 	d.discovery = newDiscovery(d.hash, d.episodes, home, cfg.Gateways)
 	d.spoof = newARPSpoof(d.episodes, d.discovery, cfg.Gateways)

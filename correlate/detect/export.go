@@ -262,3 +262,14 @@ func (h *halves) add(at, window int64) int {
 	h.now = min(h.now, 1<<15) + 1
 	return int(h.now) + int(h.before)
 }
+
+// count returns how many were added within the window before at.
+func (h *halves) count(at, window int64) int {
+	switch age := at - h.begin; {
+	case h.begin == 0 || age >= window+window/2 || age < -window:
+		return 0
+	case age >= window:
+		return int(h.now)
+	}
+	return int(h.now) + int(h.before)
+}

@@ -38,6 +38,24 @@ func networkOf(p netip.Prefix) network {
 	return n
 }
 
+// private reports whether the internet does not route a (RFC 1918, RFC 4193, link-local).
+func private(a packet.Addr) bool {
+	if !a.Is4() {
+		return a.Hi>>57 == 0xfc>>1 || a.Hi>>54 == 0xfe80>>6
+	}
+	v := a.V4()
+	return v>>24 == 10 || v>>20 == 172<<4|1 || v>>16 == 192<<8|168 || v>>16 == 169<<8|254
+}
+
+// source is what a source is keyed by. An IPv6 host outside has a whole /64 to choose
+// its addresses from, and inside a /64 is a network with many hosts.
+func (h home) source(a packet.Addr) packet.Addr {
+	if a.Is4() || h.has(a) {
+		return a
+	}
+	return source(a)
+}
+
 func (h home) has(a packet.Addr) bool {
 	for i := range h {
 		n := &h[i]

@@ -18,6 +18,7 @@ const (
 	creditMost    = -16  // how far successes may carry a source
 	idleMost      = 2    // how many idle connections count, half a step each: health checks are made of them
 	leastHosts    = 3    // fewer are no sweep, however sure
+	insideHosts   = 8    // the same of a source inside, which has reason to know hosts, and where the internet knocks
 	walkThreshold = 99.0 // in records
 	severityScan  = 50
 	maxWalks      = 1 << 15
@@ -31,6 +32,7 @@ const (
 	// no use. UDP and stray ACK segments count here alone, as silence there says
 	// little.
 	horizontalHosts  = 25
+	horizontalInside = 50
 	horizontalWindow = 5 * time.Minute
 )
 
@@ -43,6 +45,9 @@ type walk struct {
 	n     uint8 // listed
 	list  [walkHosts]packet.Addr
 	ports [walkHosts]uint16
+	good  halves // contacts that were of use, in horizontalWindow
+	held  bool   // it waits to be told
+	told  bool
 }
 
 // fan counts the hosts that one source tried on one port without use.
@@ -50,10 +55,22 @@ type fan struct {
 	begin       int64
 	now, before uint16
 	from        uint16 // source port of ACK segments
+	held, told  bool
+	listed      uint8
+	list        [walkHosts]packet.Addr
+}
+
+// walkKey is by source, and inside by port as well: who has reason to know many hosts may
+// fail with some of them for as many reasons, peers that are gone for example.
+func (s *scans) walkKey(c *contact) uint64 {
+	if c.inside {
+		return s.hash.of(c.src, packet.Addr{}, 2<<32|1<<16|uint64(c.port))
+	}
+	return s.hash.of(source(c.src), packet.Addr{}, 2<<32)
 }
 
 func (s *scans) walk(c *contact, now int64) *walk {
-	w, fresh := s.walks.get(s.hash.of(source(c.src), packet.Addr{}, 2<<32), now)
+	w, fresh := s.walks.get(s.walkKey(c), now)
 	if !fresh && now-w.last > forgetTime {
 		*w = walk{}
 	}
@@ -65,18 +82,18 @@ func (s *scans) succeeded(c *contact, now int64) {
 	if c.how == synProbe || c.how == udpProbe {
 		w := s.walk(c, now)
 		w.ratio = max(w.ratio-step, creditMost)
+		w.good.add(now, int64(horizontalWindow))
 	}
 }
 
 // failed takes a contact that was of no use.
 func (s *scans) failed(c *contact, pr *pair, now int64) {
-	if f := s.fan(c, now); f.now+f.before >= horizontalHosts && c.how != ipProtocol {
-		s.horizontal(c, pr, nil, float64(f.now+f.before), horizontalHosts, horizontalWindow, now)
-	}
+	w := s.walk(c, now)
+	f := s.fan(c, now)
+	s.fanned(c, pr, f, w, now)
 	if c.uncertain() {
 		return
 	}
-	w := s.walk(c, now)
 	s.slow(c, pr, w, now)
 	known := false
 	for i := range w.n {
@@ -92,9 +109,47 @@ func (s *scans) failed(c *contact, pr *pair, now int64) {
 	if c.end != idle {
 		s.strengthen(c)
 	}
-	if w.ratio >= flagAt && w.hosts >= leastHosts {
-		s.horizontal(c, pr, w, power4(w.ratio), walkThreshold, time.Duration(forgetTime), now)
+	s.walked(c, pr, w, now)
+}
+
+// walked tells of a walk that arrived.
+func (s *scans) walked(c *contact, pr *pair, w *walk, now int64) {
+	hosts := uint8(leastHosts)
+	suspect := c.inside && c.by == noTool && !w.told
+	if suspect || !c.inside && s.slowly.noisy(c.dst, now) {
+		hosts = insideHosts
 	}
+	if w.ratio < flagAt || w.hosts < hosts {
+		return
+	}
+	if suspect && (w.hosts < holdHosts || s.onSchedule(c, w.list[:w.n], w.ports[:w.n])) {
+		if w.held || s.hold(heldScan{key: s.walkKey(c), to: s.key(c.src, c.dst, c.port, c.how), at: now}) {
+			w.held = true
+			return
+		}
+	}
+	w.told = true
+	s.horizontal(c, pr, w.list[:w.n], w.ports[:w.n], power4(w.ratio), walkThreshold, time.Duration(forgetTime), now)
+}
+
+// fanned tells of very many hosts on one port, unless as many gave an answer.
+func (s *scans) fanned(c *contact, pr *pair, f *fan, w *walk, now int64) {
+	n, limit := int(f.now)+int(f.before), horizontalHosts
+	suspect := c.inside && c.by == noTool && !f.told
+	if suspect {
+		limit = horizontalInside
+	}
+	if n < limit || c.how == ipProtocol || n <= w.good.count(now, int64(horizontalWindow)) {
+		return
+	}
+	if suspect {
+		if f.held || s.hold(heldScan{key: s.fanKey(c), to: s.key(c.src, c.dst, c.port, c.how), at: now, fan: true, host: n}) {
+			f.held = true
+			return
+		}
+	}
+	f.told = true
+	s.horizontal(c, pr, f.list[:f.listed], nil, float64(n), float64(limit), horizontalWindow, now)
 }
 
 // take moves the walk by one contact that failed.
@@ -121,7 +176,7 @@ func (w *walk) take(c *contact) {
 }
 
 func (s *scans) strengthen(c *contact) {
-	s.walks.strengthen(s.hash.of(source(c.src), packet.Addr{}, 2<<32))
+	s.walks.strengthen(s.walkKey(c))
 }
 
 func power4(halves int8) float64 {
@@ -140,25 +195,33 @@ func power4(halves int8) float64 {
 func (s *scans) swept(c *contact, pr *pair, now int64) {
 	f := s.fan(c, now)
 	if f.from != c.from {
-		f.now, f.before, f.from = 1, 0, c.from
+		f.now, f.before, f.from, f.listed = 1, 0, c.from, 0
 	}
 	if n := int(f.now) + int(f.before); n >= horizontalHosts {
-		s.horizontal(c, pr, nil, float64(n), horizontalHosts, horizontalWindow, now)
+		s.horizontal(c, pr, f.list[:f.listed], nil, float64(n), horizontalHosts, horizontalWindow, now)
 	}
 }
 
 // fan counts a host in the fan of its source and port.
 func (s *scans) fan(c *contact, now int64) *fan {
-	f, fresh := s.fans.get(s.hash.of(source(c.src), packet.Addr{}, 3<<32|uint64(c.how)<<16|uint64(c.port)), now)
+	f, fresh := s.fans.get(s.fanKey(c), now)
 	const half = int64(horizontalWindow) / 2
 	switch age := now - f.begin; {
 	case fresh || age >= 2*half:
-		*f = fan{begin: now}
+		*f = fan{begin: now, held: !fresh && f.held}
 	case age >= half:
-		*f = fan{begin: f.begin + half, before: f.now}
+		f.begin, f.before, f.now = f.begin+half, f.now, 0
 	}
 	f.now = min(f.now, 1<<15) + 1
+	if f.listed < walkHosts {
+		f.list[f.listed] = c.dst
+		f.listed++
+	}
 	return f
+}
+
+func (s *scans) fanKey(c *contact) uint64 {
+	return s.hash.of(s.home.source(c.src), packet.Addr{}, 3<<32|uint64(c.how)<<16|uint64(c.port))
 }
 
 func (s *scans) scannedKey(host packet.Addr) uint64 { return s.hash.of(packet.Addr{}, host, 4<<32) }
@@ -175,15 +238,13 @@ func (s *scans) wasScanned(host packet.Addr, now int64) bool {
 	return false
 }
 
-func (s *scans) horizontal(c *contact, pr *pair, w *walk, value, threshold float64, window time.Duration, now int64) {
+func (s *scans) horizontal(c *contact, pr *pair, hosts []packet.Addr, ports []uint16, value, threshold float64, window time.Duration, now int64) {
 	s.scanned.get(s.scannedKey(c.dst), now)
 	f := s.finding("horizontal_scan", c, pr, value, threshold, window)
 	f.severity = severityScan
-	if w != nil {
-		f.pastHosts, f.pastPorts = w.list[:w.n], w.ports[:w.n]
-		for _, host := range w.list[:w.n] {
-			s.scanned.get(s.scannedKey(host), now)
-		}
+	f.pastHosts, f.pastPorts = hosts, ports
+	for _, host := range hosts {
+		s.scanned.get(s.scannedKey(host), now)
 	}
 	s.episodes.note(f, now)
 }

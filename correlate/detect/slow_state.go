@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ type SlowState struct {
 type ReachState struct {
 	Host     netip.Addr    `json:"host"`
 	Port     uint16        `json:"port,omitempty"`
-	Counts   string        `json:"counts"`           // inside, outside: targets of a source; sources: of a service
+	Counts   string        `json:"counts"`           // inside, outside: targets of a source; sources: of a service; host, port: strangers
 	Members  []MemberState `json:"members"`          // the newest
 	Vector   []byte        `json:"vector,omitempty"` // cells of 4 bytes, big-endian; none: the members are all
 	Success  [2]uint64     `json:"success"`          // hashed, this half week and the one before
@@ -43,10 +44,10 @@ type MemberState struct {
 	At      uint32     `json:"at"`
 }
 
-var reachNames = [reachKinds]string{"inside", "outside", "sources"}
+var reachNames = [reachKinds]string{"inside", "outside", "sources", "host", "port"}
 
 // save returns what has to outlive a run: what failed with at least savedMembers,
-// the strong and the newest first.
+// those with most and then the newest first.
 func (s *slowScans) save() *SlowState {
 	state := &SlowState{Seed: s.seed[:], Keys: []ReachState{}}
 	type found struct {
@@ -54,11 +55,14 @@ func (s *slowScans) save() *SlowState {
 		r   *reach
 	}
 	var all []found
-	s.reaches.Each(func(key window.Key, r *reach, _ bool) {
-		if r.n >= savedMembers {
-			all = append(all, found{key, r})
-		}
-	})
+	for _, table := range []*window.Table[reach]{s.services, s.sources} {
+		table.Each(func(key window.Key, r *reach, _ bool) {
+			if r.n >= savedMembers {
+				all = append(all, found{key, r})
+			}
+		})
+	}
+	slices.SortStableFunc(all, func(a, b found) int { return cmp.Compare(a.r.n, b.r.n) })
 	s.good.settle()
 	vectors := 0
 	for _, f := range slices.Backward(all[max(0, len(all)-maxSavedReaches):]) {
@@ -93,7 +97,7 @@ func (s *slowScans) restore(state *SlowState) {
 			r.n++
 		}
 		key := s.key(&r)
-		kept, _ := s.reaches.Get(key, r.n >= reachStrong)
+		kept, _ := s.table(r.kind).Get(key, r.n >= reachStrong)
 		*kept = r
 		if r.counted {
 			cells, _ := s.vectors.Get(key, false)

@@ -14,6 +14,8 @@ const (
 	// the packets carry the mark of a scanner.
 	slowPorts   = 6
 	markedPorts = 3
+	insidePorts = 10 // the same of a source inside without a mark: one host that is down may have so many services
+	noisyPorts  = verticalPorts
 )
 
 func (s *scans) verticalOf(c *contact) *finding {
@@ -37,10 +39,17 @@ func (s *scans) slow(c *contact, pr *pair, w *walk, now int64) {
 	if c.by != noTool || c.how == finProbe || c.how == nullProbe || c.how == xmasProbe { // no stack sends these
 		pr.marked = bump(pr.marked)
 	}
+	marked, ports := uint8(markedPorts), uint8(slowPorts)
 	switch {
-	case pr.marked >= markedPorts:
-		s.vertical(c, pr, float64(pr.marked), markedPorts, time.Duration(forgetTime), now)
-	case pr.failed >= slowPorts && pr.connects == 0:
-		s.vertical(c, pr, float64(pr.failed), slowPorts, time.Duration(forgetTime), now)
+	case c.inside:
+		ports = insidePorts
+	case (pr.failed >= slowPorts || pr.marked >= markedPorts) && s.slowly.noisy(c.dst, now):
+		marked, ports = noisyPorts, noisyPorts
+	}
+	switch {
+	case pr.marked >= marked:
+		s.vertical(c, pr, float64(pr.marked), float64(marked), time.Duration(forgetTime), now)
+	case pr.failed >= ports && pr.connects == 0:
+		s.vertical(c, pr, float64(pr.failed), float64(ports), time.Duration(forgetTime), now)
 	}
 }
