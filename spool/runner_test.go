@@ -76,13 +76,14 @@ func TestRunnerTriesAgain(t *testing.T) {
 		}}
 		stop := run(r)
 		time.Sleep(10 * time.Minute)
+		left, err := stop()
 		want := []time.Duration{0, 1, 3, 7, 15, 16, 137, 139}
 		for i := range want {
 			if want[i] *= time.Second; at[i] != want[i] {
 				t.Errorf("session %d began after %v, want %v", i, at[i], want[i])
 			}
 		}
-		if left, err := stop(); left != 0 || err != nil {
+		if left != 0 || err != nil {
 			t.Errorf("all was delivered, but %d are left, %v", left, err)
 		}
 	})

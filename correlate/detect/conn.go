@@ -1,6 +1,8 @@
 package detect
 
 import (
+	"bytes"
+
 	"vft/capture/flow"
 	"vft/capture/packet"
 )
@@ -21,6 +23,9 @@ const (
 	sized                             // its server repeats replies of one size, see guesses
 	fromHigh                          // the client is the higher of the two ends
 	served                            // the server sent data
+	isSSH                             // by its banner
+	granted                           // a login succeeded
+	denied                            // a login was refused
 )
 
 // conn is one TCP connection. The two sides are told apart by which end is the
@@ -152,7 +157,10 @@ func (d *Detections) data(p *packet.Parsed, c *conn, key uint64, sender int, now
 	if c.state&opened != 0 {
 		d.used(p, c, sender, now)
 	}
-	if p.SrcPort == portSSH || p.DstPort == portFTP {
+	if s.bytes == uint32(p.PayloadLen) && c.state&opened != 0 && sender != c.client() && bytes.HasPrefix(p.Payload(), []byte("SSH-")) {
+		c.state |= isSSH
+	}
+	if p.SrcPort == portSSH || p.DstPort == portFTP || p.SrcPort == portFTP || p.SrcPort == portSMB || c.state&isSSH != 0 && sender != c.client() {
 		d.brute.segment(p, c, now)
 	}
 	d.injection.segment(p, c, key, sender, now)

@@ -13,6 +13,7 @@ const (
 	portDNS        = 53
 	portDHCPServer = 67
 	portDHCPClient = 68
+	portSMB        = 445
 )
 
 // udp hands a UDP packet to each part that it concerns.

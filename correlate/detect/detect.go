@@ -87,7 +87,7 @@ func New(cfg Config) *Detections {
 	d.dhcp = newRogueDHCP(d.episodes, cfg.DHCPServers)
 	d.injection = newInjection(d.episodes)
 	d.dns = newDNSTunnel(d.hash, d.episodes)
-	d.brute = newBruteForce(d.hash, d.episodes)
+	d.brute = newBruteForce(d.hash, d.episodes, home)
 	d.conns = newConnections(d.hash)
 	d.onAdvance = append(d.onAdvance, d.scans.advance, d.floods.advance)
 	d.onClose = append(d.onClose, d.scans.close, d.floods.close)
