@@ -23,7 +23,7 @@ func loadSensors(s *settings.Settings) (all flows.Sensors, err error) {
 	if all.Exported, err = sensor.Parse("sensors.yaml", sensor.BuiltIn()); err != nil {
 		return all, err
 	}
-	all.Captured, err = sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off}"))
+	all.Captured, err = sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off, spam: off}"))
 	return all, err
 }
 

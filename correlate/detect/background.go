@@ -130,7 +130,7 @@ func (s *slowScans) judgeMany(r *reach, key window.Key, now int64) {
 		return
 	}
 	n := s.count(r, key, crowdWindow, now)
-	if n < limit || r.kind == reachHost && !private(r.host) {
+	if n < limit || r.kind == reachHost && (!private(r.host) || s.episodes.running(amplified(r.host))) {
 		return
 	}
 	f := &finding{

@@ -75,7 +75,7 @@ func TestBruteForce(t *testing.T) {
 		}, second / 10, 0},
 		{"and often", 25, 902, func(int) []string {
 			return []string{"SSH-2.0-client\r\n", "SSH-2.0-server\r\n", text(1200), text(1100), text(300), text(52), text(120), text(52)}
-		}, second / 10, 2},
+		}, second / 10, 1},
 		{"automation that is let in each time", 60, 22, func(int) []string {
 			return []string{text(22), text(40), text(1500), text(1100), text(1000), text(500), text(700), text(600), text(300), text(400), text(100), text(120)}
 		}, second / 100, 0},
@@ -84,7 +84,7 @@ func TestBruteForce(t *testing.T) {
 			return []string{text(22), text(40), text(1200), text(1100), text(300), text(52), text(120), text(52)}
 		}, 5 * second, 1},
 		{"SMB sessions that succeed", 40, 445, func(int) []string { return []string{text(100), smbAnswer(0)} }, second / 10, 0},
-		{"SMB sessions that are refused", 25, 445, func(int) []string { return []string{text(100), smbAnswer(0xc000006d)} }, second / 10, 2},
+		{"SMB sessions that are refused", 25, 445, func(int) []string { return []string{text(100), smbAnswer(0xc000006d)} }, second / 10, 1},
 		{"a stranger at a database", 25, 3306, func(int) []string { return []string{text(90), text(60)} }, second / 10, 1},
 		{"FTP sessions that are let in", 25, 21, func(int) []string { return []string{"USER bob\r\n", "331 \r\n", "PASS x\r\n", "230 welcome\r\n"} }, second / 10, 0},
 		{"a person who guesses takes longer", 3, 22, func(int) []string {

@@ -222,8 +222,12 @@ func (b *bruteForce) refuse(client, server packet.Addr, port uint16, now int64) 
 		return
 	}
 	b.targets.strengthen(b.hash.of(packet.Addr{}, server, 12<<32|uint64(port)))
+	key := "" // what one source does is told of the source
+	if t.several {
+		key = "target " + server.String()
+	}
 	b.episodes.note(&finding{
-		kind: "brute_force", sensor: "brute_force", key: "target " + server.String(), offender: client, spoofed: t.several, anyone: t.several, transport: "tcp", severity: severityBrute,
+		kind: "brute_force", sensor: "brute_force", key: key, offender: client, spoofed: t.several, anyone: t.several, transport: "tcp", severity: severityBrute,
 		evidence: event.E2, target: server, port: port, hasPort: true, value: float64(value), threshold: float64(threshold), unit: "failed logins", window: window, memory: bruteQuiet,
 	}, now)
 }

@@ -320,6 +320,9 @@ func (s *scans) judge(c *contact, end outcome, now int64) {
 	}
 	switch end {
 	case useful:
+		if c.by != noTool { // what a tool marked is no use, whoever speaks then
+			s.slow(c, pr, s.walk(c, now), now)
+		}
 		pr.connects = bump(pr.connects)
 		if pr.now > 0 {
 			pr.now--

@@ -25,6 +25,7 @@ const (
 type dhcpServer struct {
 	network packet.Addr
 	server  packet.Addr
+	says    uint64 // of routers and name servers, hashed
 }
 
 type question struct {
@@ -56,6 +57,7 @@ type offer struct {
 	id           uint32
 	your, server packet.Addr
 	mask         uint32
+	says         uint64 // of routers, name servers and domain, hashed
 }
 
 // packet takes a datagram of a DHCP server (RFC 2131).
@@ -89,14 +91,18 @@ func (r *rogueDHCP) trusts(o *offer, now int64) bool {
 			return true
 		}
 	}
-	if slices.ContainsFunc(r.known, func(k dhcpServer) bool { return k.network == network }) || rival {
+	other := slices.IndexFunc(r.known, func(k dhcpServer) bool { return k.network == network })
+	// Two servers of one operator say the same of the network (failover, RFC 2131
+	// section 2.2 leaves it to them who answers).
+	pair := other >= 0 && o.says != 0 && r.known[other].says == o.says
+	if (other >= 0 || rival) && !pair {
 		return false
 	}
 	if len(r.known) >= maxServers {
 		r.full++
 		return true
 	}
-	r.known = append(r.known, dhcpServer{network, o.server})
+	r.known = append(r.known, dhcpServer{network, o.server, o.says})
 	return true
 }
 
@@ -136,10 +142,14 @@ func readOffer(b []byte) (o offer, ok bool) {
 }
 
 func (o *offer) option(code uint8, v []byte) {
-	const mask, kind, server = 1, 53, 54
+	const mask, router, nameServer, domain, kind, server = 1, 3, 6, 15, 53, 54
 	switch {
 	case code == mask && len(v) == 4:
 		o.mask = be32(v)
+	case code == router || code == nameServer || code == domain:
+		for _, c := range v {
+			o.says = (o.says ^ uint64(c) ^ uint64(code)<<8) * 0x100000001b3
+		}
 	case code == kind && len(v) == 1:
 		o.kind = v[0]
 	case code == server && len(v) == 4:

@@ -21,7 +21,7 @@ const (
 	arpAnswer         = 5 * second // an answer that comes later was not asked for
 	maxSeekers        = 1 << 12
 	maxAsked          = 1 << 14
-	severityDiscovery = 40
+	severityDiscovery = 30 // a lead
 	discoveryQuiet    = 60 * second
 )
 

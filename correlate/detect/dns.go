@@ -10,14 +10,18 @@ import (
 )
 
 // DNS tunnelling: many distinct names below one registered domain asked by one
-// source, most of them long and random, or asked for as TXT or NULL, or not
-// existing. Names with meaning, however many, are no tunnel.
+// source in a day, most of them random or asked for as TXT or NULL. Names with
+// meaning, however many, are no tunnel, nor are names that do not exist: block lists
+// answer so. Names of numbers are addresses, which nobody chooses.
 const (
 	tunnelNames     = 100 // distinct names below one domain
 	tunnelFewer     = 30  // when nearly all are long and random and carry data
-	tunnelWindow    = 10 * time.Minute
-	longLabel       = 24  // longer
-	randomBits      = 3.5 // entropy of a label in bits a character, more
+	tunnelCarriers  = 40  // when nearly all are of a type that carries data
+	tunnelWindow    = 24 * time.Hour
+	randomRun       = 16  // letters and digits without a mark between them: content networks use 14
+	randomBits      = 3.0 // entropy of such a run in bits a character, more
+	fewVowels       = 0.2
+	leastMixed      = 3 // changes between letters and digits
 	mostShare       = 0.5
 	nearlyAll       = 0.8
 	maxDomains      = 1 << 12
@@ -147,7 +151,7 @@ func (t *dnsTunnel) asks(p *packet.Parsed, name []byte, kind uint16, now int64) 
 		*d = domain{begin: now, source: p.Src, length: uint8(min(len(base), len(d.name)))}
 		copy(d.name[:], base)
 	}
-	if !d.add(t.hash, below) {
+	if numeric(below) || !d.add(t.hash, below) {
 		return
 	}
 	d.asked++
@@ -178,21 +182,49 @@ func (d *domain) add(h hasher, below []byte) bool {
 	return true
 }
 
-// random reports whether a label is longer than words are and looks drawn by
-// lot.
+// numeric reports whether a name says an address or a number.
+func numeric(below []byte) bool {
+	for _, c := range below {
+		if (c < '0' || c > '9') && c != '.' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// random reports whether a name has a run of letters and digits that is longer than
+// words are and looks drawn by lot: hardly a vowel, or digits among its letters.
 func random(below []byte) bool {
 	begin := 0
 	for i := 0; i <= len(below); i++ {
-		if i < len(below) && below[i] != '.' {
+		if i < len(below) && (isLetter(below[i]) || isDigit(below[i])) {
 			continue
 		}
-		if i-begin > longLabel && entropy(below[begin:i]) > randomBits {
+		if run := below[begin:i]; len(run) >= randomRun && entropy(run) > randomBits && drawn(run) {
 			return true
 		}
 		begin = i + 1
 	}
 	return false
 }
+
+// drawn reports whether a run has few vowels, or changes between letters and digits.
+func drawn(run []byte) bool {
+	vowels, changes := 0, 0
+	for i, c := range run {
+		switch c | 0x20 {
+		case 'a', 'e', 'i', 'o', 'u', 'y':
+			vowels++
+		}
+		if i > 0 && isDigit(c) != isDigit(run[i-1]) {
+			changes++
+		}
+	}
+	return float64(vowels) < fewVowels*float64(len(run)) || changes >= leastMixed
+}
+
+func isDigit(c byte) bool  { return c >= '0' && c <= '9' }
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
 
 // entropy is Shannon's, in bits a character.
 func entropy(s []byte) (bits float64) {
@@ -211,11 +243,13 @@ func entropy(s []byte) (bits float64) {
 
 func (t *dnsTunnel) judge(p *packet.Parsed, d *domain, now int64) {
 	n := float64(d.asked)
-	random, carriers, missing := float64(d.random)/n, float64(d.carriers)/n, float64(d.missing)/n
+	random, carriers, missing := float64(d.random)/n, float64(d.carriers)/n, min(float64(d.missing)/n, 1)
 	threshold := 0
 	switch {
-	case d.asked >= tunnelNames && (random >= mostShare || carriers >= mostShare || missing >= nearlyAll):
+	case d.asked >= tunnelNames && (random >= mostShare || carriers >= mostShare):
 		threshold = tunnelNames
+	case d.asked >= tunnelCarriers && carriers >= nearlyAll:
+		threshold = tunnelCarriers
 	case random >= nearlyAll && carriers >= mostShare:
 		threshold = tunnelFewer
 	default:

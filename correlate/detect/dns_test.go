@@ -40,7 +40,11 @@ func TestDNSTunnel(t *testing.T) {
 		{"random names in A questions take more", 150, func(int) string { return noise(40) + ".example.co.uk" }, 1, false, "example.co.uk"},
 		{"not so many are seen at a content network", 60, func(int) string { return noise(40) + ".example.net" }, 1, false, nil},
 		{"very many names with meaning", 500, func(i int) string { return fmt.Sprintf("host-%d.example.org", i) }, 1, false, nil},
-		{"names that do not exist", 150, func(i int) string { return fmt.Sprintf("x%d.example.org", i) }, 1, true, "example.org"},
+		{"names that do not exist", 150, func(i int) string { return fmt.Sprintf("x%d.example.org", i) }, 1, true, nil},
+		{"short labels drawn by lot", 120, func(int) string { return "q7" + noise(16) + "4x.example.com" }, 1, false, "example.com"},
+		{"names of a content network", 300, func(int) string { return "d" + noise(13) + ".example.net" }, 1, false, nil},
+		{"a block list is asked for addresses", 300, func(i int) string { return fmt.Sprintf("%d.2.0.192.list.example.org", i) }, 1, true, nil},
+		{"text records carry data in short names", 45, func(i int) string { return noise(10) + ".t.example.com" }, typeTXT, false, "example.com"},
 		{"one name again and again", 500, func(int) string { return "abcdefghijklmnopqrstuvwxyz012345.example.org" }, typeTXT, false, nil},
 	} {
 		w := newWire(Config{})

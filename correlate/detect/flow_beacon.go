@@ -39,11 +39,12 @@ const (
 	ntpMessage     = 48 // bytes, RFC 5905 section 7.3
 )
 
-// beaconBands are the least scores that are told, and how severe they are.
+// beaconBands are the least scores that are told, and how severe they are: leads, as
+// programs of every kind call home.
 var beaconBands = [...]struct {
 	score    float64
 	severity int
-}{{beacon.Low, 30}, {beacon.Medium, 50}, {beacon.High, 70}}
+}{{beacon.Low, 30}, {beacon.Medium, 35}, {beacon.High, 38}}
 
 // contacts are the first calls of a pair, before it is admitted: fewer than admit it.
 // Most pairs never have more, and each of them costs memory that is far away.

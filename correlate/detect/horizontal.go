@@ -115,7 +115,7 @@ func (s *scans) failed(c *contact, pr *pair, now int64) {
 // walked tells of a walk that arrived.
 func (s *scans) walked(c *contact, pr *pair, w *walk, now int64) {
 	hosts := uint8(leastHosts)
-	suspect := c.inside && c.by == noTool && !w.told
+	suspect := c.inside && c.by == noTool && !w.told && !s.seeks(c)
 	if suspect || !c.inside && s.slowly.noisy(c.dst, now) {
 		hosts = insideHosts
 	}
@@ -130,6 +130,12 @@ func (s *scans) walked(c *contact, pr *pair, w *walk, now int64) {
 	}
 	w.told = true
 	s.horizontal(c, pr, w.list[:w.n], w.ports[:w.n], power4(w.ratio), walkThreshold, time.Duration(forgetTime), now)
+}
+
+// seeks reports whether a source was told to look for hosts: it has no reason to know
+// those that it then fails with.
+func (s *scans) seeks(c *contact) bool {
+	return s.episodes.running(&finding{kind: "host_discovery", key: "arp", offender: c.src})
 }
 
 // fanned tells of very many hosts on one port, unless as many gave an answer.

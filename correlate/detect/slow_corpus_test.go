@@ -37,6 +37,8 @@ func TestSlowScansOfLabelledDays(t *testing.T) {
 			}
 		}
 		d.Close()
+		// What many sources do to one service is told too, without an offender.
+		fired = slices.DeleteFunc(fired, func(offender string) bool { return offender == "" })
 		slices.Sort(c.scanners)
 		slices.Sort(fired)
 		if !slices.Equal(slices.Compact(fired), c.scanners) || len(lines) == 0 {

@@ -61,7 +61,7 @@ func engineOf(t testing.TB, s *Settings, emit event.Emit) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off}"))
+	own, err := sensor.Parse("sensors.yaml", []byte("sensors: {winscan: off, spam: off}"))
 	if err != nil {
 		t.Fatal(err)
 	}
