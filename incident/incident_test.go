@@ -276,6 +276,27 @@ func TestDecoys(t *testing.T) {
 	}
 }
 
+func TestDecoysOfOneToolFireEarly(t *testing.T) {
+	for _, c := range []struct {
+		why   string
+		apart float64
+		want  int
+	}{
+		{"back to back", 0.0001, 1},
+		{"two scanners that happen to begin with the same ports", 0.5, 3},
+	} {
+		b := newBench(Settings{})
+		for i, source := range []string{"203.0.113.1", "203.0.113.66", "198.51.100.7"} {
+			f := scan(float64(i)*c.apart, source, "192.0.2.10", 21, 23, 25)
+			f.Evidence, f.Tool = event.E0, "nmap"
+			b.Observe(f)
+		}
+		if n := len(b.alerts(event.Firing)); n != c.want {
+			t.Errorf("%s: %d incidents", c.why, n)
+		}
+	}
+}
+
 func TestRouterThatLooksForScannedHosts(t *testing.T) {
 	b := newBench(Settings{})
 	f := scan(0, "203.0.113.66", "192.0.2.10", 445)

@@ -10,13 +10,14 @@ import (
 )
 
 const (
-	allowance   = 0.9              // share of its sources from which on others explain an incident
-	statistic   = "statistic"      // the type of findings that join whatever goes on at their host
-	evidenceFor = 10 * time.Minute // how long after its last sign an incident explains what else is unusual
-	reaction    = time.Minute      // how long after it a host reacts to what is done to it
-	together    = 10 * time.Second // how far apart the beginnings of a scan and its decoys are
-	likeness    = 0.8              // share of the ports that they try in the same order
-	leastAlike  = 8                // ports, fewer say nothing
+	allowance   = 0.9                   // share of its sources from which on others explain an incident
+	statistic   = "statistic"           // the type of findings that join whatever goes on at their host
+	evidenceFor = 10 * time.Minute      // how long after its last sign an incident explains what else is unusual
+	reaction    = time.Minute           // how long after it a host reacts to what is done to it
+	together    = 10 * time.Second      // how far apart the beginnings of a scan and its decoys are
+	likeness    = 0.8                   // share of the ports that they try in the same order
+	leastAlike  = 8                     // ports, fewer say nothing ...
+	atOnce      = 10 * time.Millisecond // ... unless they come back to back, from one tool
 )
 
 // cause returns the open incident that a finding belongs to although it is about
@@ -156,7 +157,7 @@ func overlap(others, some []netip.Addr) bool {
 // same host in the same order at the same time: a scanner can send each probe
 // from forged addresses too, so that nobody knows which is its own.
 func (r *Room) decoyOf(f *event.Finding) *incident {
-	if f.Type != "vertical_scan" || f.Evidence != event.E0 || len(f.Victims) != 1 || len(f.Ports) < leastAlike {
+	if f.Type != "vertical_scan" || f.Evidence != event.E0 || len(f.Victims) != 1 || len(f.Ports) == 0 {
 		return nil
 	}
 	begun := f.Time
@@ -168,13 +169,19 @@ func (r *Room) decoyOf(f *event.Finding) *incident {
 			continue
 		}
 		for _, t := range i.Findings {
-			if t.Type == f.Type && t.Scan == f.Scan && slices.Contains(t.Hosts, f.Victims[0]) && alike(t.Ports, f.Ports) {
+			if t.Type == f.Type && t.Scan == f.Scan && slices.Contains(t.Hosts, f.Victims[0]) && (alike(t.Ports, f.Ports) || backToBack(t, f, begun)) {
 				i.Decoys = true
 				return i
 			}
 		}
 	}
 	return nil
+}
+
+// backToBack reports whether a scan that a tool marks begins with the same ports as
+// another, hardly later.
+func backToBack(t *finding, f *event.Finding, begun time.Time) bool {
+	return f.Tool != "" && f.Tool == t.Tool && begun.Sub(t.Begun).Abs() <= atOnce && len(t.Ports) >= len(f.Ports) && slices.Equal(t.Ports[:len(f.Ports)], f.Ports)
 }
 
 // alike reports whether two scans try the same ports in the same order.
