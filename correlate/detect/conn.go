@@ -26,6 +26,8 @@ const (
 	isSSH                             // by its banner
 	granted                           // a login succeeded
 	denied                            // a login was refused
+	requested                         // it carries HTTP, see web
+	asking                            // of that, a request of which no answer was seen
 )
 
 // conn is one TCP connection. The two sides are told apart by which end is the
@@ -112,6 +114,8 @@ func (d *Detections) tcp(p *packet.Parsed, touch flow.Touch, now int64) {
 	}
 	if p.PayloadLen > 0 {
 		d.data(p, c, key, sender, now)
+	} else if p.Window == 0 {
+		d.web.shut(p, c, key, sender, now)
 	}
 }
 
@@ -163,6 +167,7 @@ func (d *Detections) data(p *packet.Parsed, c *conn, key uint64, sender int, now
 	if p.SrcPort == portSSH || p.DstPort == portFTP || p.SrcPort == portFTP || p.SrcPort == portSMB || c.state&isSSH != 0 && sender != c.client() {
 		d.brute.segment(p, c, now)
 	}
+	d.web.data(p, c, key, sender, now)
 	d.injection.segment(p, c, key, sender, now)
 }
 
@@ -250,7 +255,7 @@ func (d *Detections) rst(p *packet.Parsed, key uint64, sender int, touch flow.To
 	case c.state&(opened|accepted|established|over) == opened|accepted && sender == client:
 		d.scans.ended(p.Src, p.Dst, p.DstPort, synProbe, halfOpen, now)
 	}
-	d.finished(p, c, sender, now)
+	d.finished(p, c, key, sender, now)
 	d.injection.closed(p, c, sender, true)
 }
 
@@ -271,7 +276,7 @@ func (d *Detections) fin(p *packet.Parsed, key uint64, sender int, touch flow.To
 	if p.PayloadLen > 0 {
 		d.data(p, c, key, sender, now)
 	}
-	d.finished(p, c, sender, now)
+	d.finished(p, c, key, sender, now)
 	d.injection.closed(p, c, sender, false)
 }
 
@@ -292,11 +297,12 @@ func (d *Detections) odd(p *packet.Parsed, flags packet.Flags, key uint64, touch
 }
 
 // finished judges a connection when the first FIN or RST ends it.
-func (d *Detections) finished(p *packet.Parsed, c *conn, sender int, now int64) {
+func (d *Detections) finished(p *packet.Parsed, c *conn, key uint64, sender int, now int64) {
 	if c.state&over != 0 {
 		return
 	}
 	c.state |= over
+	d.web.finished(c, key, now)
 	if c.state&established == 0 {
 		return
 	}

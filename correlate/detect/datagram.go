@@ -39,8 +39,13 @@ func (d *Detections) udp(p *packet.Parsed, touch flow.Touch, now int64) {
 	switch {
 	case p.SrcPort == portDNS || p.DstPort == portDNS:
 		d.dns.packet(p, now)
+		d.answers.packet(p, now)
 	case p.SrcPort == portDHCPServer && (p.DstPort == portDHCPClient || p.DstPort == portDHCPServer):
 		d.dhcp.packet(p, now)
+	case p.DstPort == portDHCPServer:
+		d.starve.packet(p, now)
+	case p.SrcPort == portLLMNR || p.SrcPort == portNBNS || p.SrcPort == portMDNS:
+		d.names.packet(p, now)
 	}
 }
 
@@ -73,9 +78,12 @@ const (
 	echoReply        = 0
 	unreachable      = 3
 	echoRequest      = 8
+	redirect         = 5
 	unreachable6     = 1
 	echoRequest6     = 128
 	echoReply6       = 129
+	advertisement6   = 134 // of a router
+	redirect6        = 137
 	codeProtocol     = 2 // of unreachable
 	ipv4Header       = 20
 	ipv6Header       = 40
@@ -95,13 +103,19 @@ func (d *Detections) icmp(p *packet.Parsed, touch flow.Touch, now int64) {
 	switch t := p.ICMPType; {
 	case !v6 && t == echoRequest || v6 && t == echoRequest6:
 		d.floods.icmp(p, true, now)
+		d.tunnels.echo(p, true, now)
 		if touch&flow.NewFlow != 0 {
 			d.discovery.ping(p, d.scans, now)
 		}
 	case !v6 && t == echoReply || v6 && t == echoReply6:
 		d.floods.icmp(p, false, now)
+		d.tunnels.echo(p, false, now)
 	case !v6 && t == unreachable || v6 && t == unreachable6:
 		d.refused(p, now)
+	case !v6 && t == redirect || v6 && t == redirect6:
+		d.redirects.packet(p, now)
+	case v6 && t == advertisement6:
+		d.advertised.packet(p, d.began, now)
 	}
 }
 

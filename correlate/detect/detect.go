@@ -11,6 +11,7 @@ import (
 
 	"vft/capture/flow"
 	"vft/capture/packet"
+	"vft/correlate/known"
 	"vft/event"
 )
 
@@ -26,6 +27,8 @@ type Config struct {
 	// that is seen is taken for right.
 	Gateways    []netip.Addr
 	DHCPServers []netip.Addr
+	// Known lists hosts that do by right what would be an attack by others; nil: none.
+	Known *known.Lists
 	// Observer names the interface or file in each record; may be empty.
 	Observer string
 	// Off names the detections that are not wanted, by the sensor of their
@@ -52,6 +55,7 @@ type Detections struct {
 
 	clock int64 // the latest packet time, see at
 	next  int64 // when tick runs
+	began int64 // the first packet time
 
 	conns     *connections
 	slow      *slowScans
@@ -65,8 +69,19 @@ type Detections struct {
 	dns       *dnsTunnel
 	brute     *bruteForce
 	flows     *flows
-	exports   *exports // nil until the first exported flow
-	exported  func(*flow.Record)
+
+	web        *web
+	tunnels    *icmpTunnels
+	routers    *routers
+	redirects  *icmpRedirect
+	advertised *rogueRA
+	macs       *macFlood
+	starve     *dhcpStarvation
+	names      *namePoisoning
+	answers    *dnsSpoof
+
+	exports  *exports // nil until the first exported flow
+	exported func(*flow.Record)
 
 	onFlow    []func(*flow.Record)
 	onAdvance []func(now int64)
@@ -94,6 +109,7 @@ func New(cfg Config) *Detections {
 	d.onCount = append(d.onCount, d.scans.counts, d.slow.counts, d.floods.counts, d.amplify.counts, d.discovery.counts, d.spoof.counts,
 		d.dhcp.counts, d.injection.counts, d.dns.counts, d.brute.counts, d.conns.counts, d.episodes.counts)
 	d.flows = newFlows(d, home)
+	d.addKinds(&cfg, home)
 	if cfg.Exported != nil { // its counters are there from the start
 		d.exports = newExports(d)
 	}
@@ -105,6 +121,10 @@ func New(cfg Config) *Detections {
 // found, and does not keep p.
 func (d *Detections) Packet(p *packet.Parsed, touch flow.Touch, now int64) {
 	now = d.at(now)
+	if touch&flow.NewFlow != 0 && p.HasMAC {
+		d.macs.frame(p, now)
+		d.routers.flow(p)
+	}
 	switch p.Transport {
 	case packet.TCP:
 		d.tcp(p, touch, now)
@@ -116,6 +136,9 @@ func (d *Detections) Packet(p *packet.Parsed, touch flow.Touch, now int64) {
 		if p.Network == packet.ARP && p.HasARP {
 			d.discovery.arp(p, now)
 			d.spoof.packet(p, now)
+		}
+		if p.HasMAC {
+			d.macs.frame(p, now)
 		}
 	case packet.SCTP:
 		if touch&flow.NewFlow != 0 && p.HasPorts {
@@ -182,6 +205,9 @@ func (d *Detections) at(now int64) int64 {
 			d.clock, d.next = now, now+second
 		}
 		return d.clock
+	}
+	if d.began == 0 {
+		d.began = now
 	}
 	d.clock = now
 	d.next = (now/second + 1) * second

@@ -26,13 +26,14 @@ type flows struct {
 	hash    hasher
 	home    home
 	clock   int64
-	cut     *cache[int64] // when the last part ended
+	cut     *cache[cutFlow]
 	beacons *beacons
 	peers   *newPeers
+	long    *longConnections
 }
 
 func newFlows(d *Detections, h home) *flows {
-	f := &flows{hash: d.hash, home: h, cut: newCache[int64](maxCut), beacons: newBeacons(d.hash, d.episodes), peers: newNewPeers(d.hash, d.episodes)}
+	f := &flows{hash: d.hash, home: h, cut: newCache[cutFlow](maxCut), beacons: newBeacons(d.hash, d.episodes), peers: newNewPeers(d.hash, d.episodes), long: newLongConnections(d.hash, d.episodes, h)}
 	d.onFlow = append(d.onFlow, f.flow)
 	d.onAdvance = append(d.onAdvance, f.advance)
 	d.onClose = append(d.onClose, f.beacons.close)
@@ -43,9 +44,22 @@ func newFlows(d *Detections, h home) *flows {
 // flow takes a contact that a host inside made: an answer and what follows a
 // cut are none, nor is a TCP connection whose beginning was not seen.
 func (f *flows) flow(r *flow.Record) {
-	if !f.continues(r) {
+	c := f.belongs(r)
+	f.long.flow(r, c, max(f.clock, r.Last))
+	if c.parts == 0 {
 		f.begun(r)
 	}
+}
+
+// called takes an echo request that carries data: pings of that kind are calls, and
+// the flow that they make has no beginning for each.
+func (f *flows) called(p *packet.Parsed, now int64) {
+	if many(p.Dst) || !f.home.has(p.Src) || f.home.has(p.Dst) {
+		return
+	}
+	f.beacons.contact(&flow.Record{
+		Key: flow.Key{Src: p.Src, Dst: p.Dst, Proto: p.Proto}, First: now, Last: now, Fwd: flow.Side{Packets: 1, Bytes: uint64(p.Wire), Payload: uint64(p.PayloadLen)},
+	}, now)
 }
 
 // begun takes a flow that is no part of another.
@@ -69,26 +83,39 @@ func starts(r *flow.Record) bool {
 	return r.Proto == protoUDP || r.Proto == protoTCP && r.Fwd.Flags&packet.SYN != 0
 }
 
-// continues reports whether r goes on where an earlier record of the flow was
-// cut. The first packet after the cut may have gone either way.
-func (f *flows) continues(r *flow.Record) bool {
+// cutFlow is what is known of a flow whose parts end one after the other.
+type cutFlow struct {
+	first  int64 // when it began
+	ended  int64 // when the last part did
+	client packet.Addr
+	parts  uint32 // that ended before; 0: it is not known
+}
+
+// belongs returns what is known of the flow that r goes on with, where an earlier
+// record of it was cut; parts is 0 when r is no part of another. The first packet
+// after the cut may have gone either way.
+func (f *flows) belongs(r *flow.Record) cutFlow {
 	k := r.Key.Canonical()
 	key := f.hash.of(k.Src, k.Dst, uint64(k.SrcPort)<<24|uint64(k.DstPort)<<8|uint64(k.Proto))
-	ended := f.cut.find(key, r.Last)
-	goesOn := ended != nil && r.First-*ended <= cutBelong
-	if r.End == flow.Active || r.End == flow.Overflow {
-		ended, _ = f.cut.get(key, r.Last)
-		*ended = r.Last
-	} else if ended != nil {
-		*ended = -cutBelong
+	was := cutFlow{first: r.First, client: r.Src}
+	known := f.cut.find(key, r.Last)
+	if known != nil && r.First-known.ended <= cutBelong {
+		was = *known
 	}
-	return goesOn
+	if r.End == flow.Active || r.End == flow.Overflow {
+		known, _ = f.cut.get(key, r.Last)
+		*known = cutFlow{was.first, r.Last, was.client, was.parts + 1}
+	} else if known != nil {
+		known.ended = -cutBelong
+	}
+	return was
 }
 
 func (f *flows) counts(yield func(string, uint64)) {
 	yield("cut_flows_evicted", f.cut.evicted)
 	f.beacons.counts(yield)
 	f.peers.counts(yield)
+	f.long.counts(yield)
 }
 
 // tableKey is 128 bits of keyed hash, which do not collide.
