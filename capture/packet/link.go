@@ -12,9 +12,14 @@ const (
 	etherRARP     = 0x8035
 	etherVLAN     = 0x8100
 	etherIPv6     = 0x86dd
+	etherTRILL    = 0x22f3
+	etherPBB      = 0x88e7 // IEEE 802.1ah: a service id, then Ethernet
 	etherFabric   = 0x8903 // Cisco FabricPath: two bytes, then Ethernet
+	etherTTag     = 0x8988 // Cisco time stamp
 	etherCMD      = 0x8909 // Cisco metadata
 	etherVNTag    = 0x8926
+	etherHSR      = 0x892f // IEC 62439-3
+	etherRTag     = 0xf1c1 // IEEE 802.1CB
 	etherNSH      = 0x894f
 	etherMACsec   = 0x88e5
 	etherPPP      = 0x880b
@@ -47,9 +52,9 @@ func (p *Parsed) etherType(t uint16, b []byte) {
 		switch t {
 		case etherVLAN, etherQinQ, etherOldQinQ1, etherOldQinQ2:
 			size = 4
-		case etherVNTag:
+		case etherVNTag, etherHSR, etherRTag:
 			size = 6
-		case etherCMD:
+		case etherCMD, etherTTag:
 			size = 8
 		case etherMACsec:
 			size = macsecSize(b)
@@ -111,6 +116,10 @@ func (p *Parsed) protocol(t uint16, b []byte) {
 		p.ethernet(b)
 	case etherFabric:
 		p.after(b, 2, (*Parsed).ethernet)
+	case etherPBB:
+		p.after(b, 4, (*Parsed).ethernet)
+	case etherTRILL:
+		p.trill(b)
 	case etherNSH:
 		p.serviceHeader(b)
 	default:
@@ -128,12 +137,22 @@ func (p *Parsed) llc(b []byte) {
 		p.short(ShortLink)
 		return
 	}
-	switch {
-	case b[0] == 0xaa && b[1] == 0xaa && b[2] == 3:
+	const (
+		sapSNAP, sapIP, sapISO = 0xaa, 0x06, 0xfe
+		information            = 3    // unnumbered; nothing else carries a packet
+		pollFinal              = 0x10 // of the control field
+		response               = 1    // of the source's access point
+	)
+	if b[1]&^response != b[0] || b[2]&^pollFinal != information {
+		p.fault(UnknownNetwork)
+		return
+	}
+	switch b[0] {
+	case sapSNAP:
 		p.snap(b[3:])
-	case b[0] == 0x06 && b[1] == 0x06 && b[2] == 3:
+	case sapIP: // RFC 948
 		p.etherType(etherIPv4, b[3:])
-	case b[0] == 0xfe && b[1] == 0xfe && b[2] == 3: // ISO network protocols: NLPID
+	case sapISO:
 		p.nlpid(b[3:])
 	default:
 		p.fault(UnknownNetwork)
@@ -149,11 +168,31 @@ func (p *Parsed) snap(b []byte) {
 	switch {
 	case oui == 0 || oui == 0x0000f8: // encapsulated Ethernet, IEEE 802.1H
 		p.etherType(pid, b[5:])
-	case oui == 0x0080c2 && pid == 7: // RFC 2684 bridged Ethernet without FCS, after two bytes of padding
+	case oui == 0x0080c2 && (pid == 7 || pid == 1): // RFC 2684 bridged Ethernet without and with FCS, after two bytes of padding
 		p.after(b[5:], 2, (*Parsed).ethernet)
+	case oui == 0x00000c && p.interSwitch(): // VLAN, port index and two bytes more, then the frame
+		p.vlan(pid >> 1)
+		p.after(b[5:], 4, (*Parsed).ethernet)
 	default:
 		p.fault(UnknownNetwork)
 	}
+}
+
+// interSwitch reports whether a frame goes to an address that Cisco's ISL uses
+// for frames in frames.
+func (p *Parsed) interSwitch() bool {
+	d := &p.DstMAC
+	return p.HasMAC && (d[0] == 0x01 || d[0] == 0x03) && d[1] == 0 && d[2] == 0x0c && d[3] == 0 && d[4] == 0
+}
+
+// trill decodes a TRILL header (RFC 6325 section 3): options, then Ethernet.
+func (p *Parsed) trill(b []byte) {
+	if len(b) < 6 {
+		p.short(ShortLink)
+		return
+	}
+	options := int(be.Uint16(b)>>6&0x1f) * 4
+	p.after(b, 6+options, (*Parsed).ethernet)
 }
 
 // nlpid decodes by an ISO/IEC TR 9577 protocol identifier, as frame relay uses it (RFC 2427).

@@ -77,13 +77,25 @@ func (p *Parsed) ipv6(b []byte) {
 		return
 	}
 	length := int(be.Uint16(b[4:]))
+	if length == 0 {
+		length = p.unstated6(b[6])
+	}
 	p.NetLen = ipv6Header + length
 	p.TOS, p.TTL, p.NextHeader = b[0]<<4|b[1]>>4, b[7], b[6]
 	p.Src, p.Dst, p.HasAddrs = addr6(b[8:]), addr6(b[24:]), true
-	if length == 0 { // a jumbogram (RFC 2675), or segmentation offload
-		length = max(0, p.wire()-p.NetOff-ipv6Header)
-	}
 	p.extensions(b[6], b[ipv6Header:min(len(b), ipv6Header+length)], length)
+}
+
+// unstated6 is the payload length of an IPv6 header that states 0: that of a
+// jumbogram (RFC 2675) or of segmentation offload, which the frame tells, unless
+// what is there is no more than what fills a short frame up.
+func (p *Parsed) unstated6(next uint8) int {
+	const padding = 60 - 14 - ipv6Header // of the smallest Ethernet frame
+	rest := p.wire() - p.NetOff - ipv6Header
+	if next == ipproto.NoNext || rest <= padding {
+		return 0
+	}
+	return rest
 }
 
 // extensions walks the extension headers of IPv6 (RFC 8200 section 4); each is

@@ -27,8 +27,12 @@ func (p *Parsed) rareLink(link LinkType, b []byte) {
 		p.after(b, 13, (*Parsed).llc)
 	case LinkARCnet:
 		p.arcnet(b)
+	case LinkWPAN, LinkWPANFCS, LinkWPANPHY, LinkWPANTAP:
+		p.wpan(link, b)
 	default:
-		p.fault(UnknownLink)
+		if !p.juniper(link, b) {
+			p.fault(UnknownLink)
+		}
 	}
 }
 
