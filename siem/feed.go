@@ -34,8 +34,9 @@ func feed(ctx context.Context, stop <-chan struct{}, log spool.Log, most int, wr
 			continue
 		}
 		n, err := write(b)
-		log.Ack(b.Before(n))
-		log.Nack(b.After(n))
+		done, rest := b.Before(n), b.After(n) // what is settled must not be read any more
+		log.Ack(done)
+		log.Nack(rest)
 		if err != nil {
 			return err
 		}

@@ -37,8 +37,8 @@ func (f *flight) land(acknowledged int64, exact bool, arrived func(spool.Batch))
 	if exact && len(f.marks) > 0 && f.marks[0].start < acknowledged {
 		m := &f.marks[0]
 		n := m.Whole(int(acknowledged - m.start))
-		arrived(m.Before(n))
-		rest := m.After(n)
+		done, rest := m.Before(n), m.After(n) // what has arrived must not be read any more
+		arrived(done)
 		m.start += int64(len(m.Data) - len(rest.Data))
 		m.Batch = rest
 	}
